@@ -1,0 +1,37 @@
+# Each target is a line that a person could type. `make demo` and `make test` need only python3, python3-venv, make and git.
+PY ?= python3
+BIN := .venv/bin
+SETUP := .venv/.ready
+
+.PHONY: demo test check cover bench setup lock clean
+demo: $(SETUP)
+	$(BIN)/bms-agent demo
+
+test: $(SETUP)
+	$(BIN)/python -m pytest
+
+check: $(SETUP)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+cover: $(SETUP)
+	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+
+bench: $(SETUP)
+	$(BIN)/python -m bench
+
+setup: $(SETUP)
+
+$(SETUP): pyproject.toml requirements/dev.lock
+	$(PY) -m venv .venv
+	$(BIN)/pip install --quiet --require-hashes --only-binary=:all: -r requirements/dev.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	touch $(SETUP)
+
+lock:
+	$(PY) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
+	.venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --extra dev -o requirements/dev.lock pyproject.toml
+	.venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header -o requirements/base.lock pyproject.toml
+	rm -rf .venv-lock
+
+clean:
+	rm -rf .venv .venv-lock build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage

@@ -1,0 +1,1 @@
+"""CAN-bus BMS driver: CAN frames to battery status, commands to CAN frames. Knows no cloud."""
