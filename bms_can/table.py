@@ -1,0 +1,103 @@
+"""The one shared mutable object: newest sample of each signal of one device.
+
+One thread updates (can-rx), others take snapshots or read a watch. A bad frame never gets here,
+so an update is all or nothing. Times are those of the frames: monotonic on a live bus, the log's
+own on replay.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from bms_can.frame import Frame
+from bms_can.signals import Heard, Sample, Signals
+
+Predicate = Callable[[Mapping[str, Sample]], bool]
+
+
+@dataclass(slots=True)
+class Watch:
+    """Counts frames in a row, newer than a moment, for which a condition holds.
+
+    Evaluated inside the update, so that no frame is missed between two looks.
+
+    Attributes:
+        messages: names of the messages that count.
+        predicate: the condition on the samples; it sees this frame's values already in place.
+        after_s: only frames later than this count [s].
+        streak: frames in a row for which it held, up to now.
+        frames: the frames of the current streak, newest last, at most eight kept.
+    """
+
+    messages: frozenset[str]
+    predicate: Predicate
+    after_s: float
+    streak: int = 0
+    frames: deque[Frame] = field(default_factory=lambda: deque(maxlen=8))
+
+    def see(self, message: str, frame: Frame, samples: Mapping[str, Sample]) -> None:
+        """Take one accepted frame into account."""
+        if message not in self.messages or frame.at_s <= self.after_s:
+            return
+        if self.predicate(samples):
+            self.streak += 1
+            self.frames.append(frame)
+        else:
+            self.streak = 0
+            self.frames.clear()
+
+
+class SignalTable:
+    """The newest samples of one device. Thread-safe: one lock, snapshots are copies.
+
+    Args:
+        deadlines_s: longest allowed age of each message [s]; a longer gap ends its steadiness.
+    """
+
+    def __init__(self, deadlines_s: Mapping[str, float]) -> None:
+        self._deadlines_s = dict(deadlines_s)
+        self._lock = threading.Lock()
+        self._samples: dict[str, Sample] = {}
+        self._heard: dict[str, Heard] = {}
+        self._watches: list[Watch] = []
+
+    def update(self, message: str, samples: Mapping[str, Sample], frame: Frame) -> None:
+        """Take the values of one valid frame."""
+        with self._lock:
+            self._samples.update(samples)
+            self._heard[message] = self._next_heard(message, frame.at_s)
+            for watch in self._watches:
+                watch.see(message, frame, self._samples)
+
+    def _next_heard(self, message: str, at_s: float) -> Heard:
+        before = self._heard.get(message)
+        if before is None:
+            return Heard(at_s, at_s, 1)
+        gap = at_s - before.at_s > self._deadlines_s.get(message, float("inf"))
+        return Heard(at_s, at_s if gap else before.steady_since_s, before.count + 1)
+
+    def snapshot(self) -> Signals:
+        """Return all newest values as an immutable copy."""
+        with self._lock:
+            return Signals(
+                MappingProxyType(dict(self._samples)), MappingProxyType(dict(self._heard))
+            )
+
+    def watch(self, messages: frozenset[str], predicate: Predicate, after_s: float) -> Watch:
+        """Start to count frames for which `predicate` holds; end it with `unwatch`."""
+        watch = Watch(messages, predicate, after_s)
+        with self._lock:
+            self._watches.append(watch)
+        return watch
+
+    def unwatch(self, watch: Watch) -> None:
+        """End a watch; its last numbers stay readable."""
+        with self._lock:
+            self._watches = [kept for kept in self._watches if kept is not watch]
+
+    def look(self, watch: Watch) -> Watch:
+        """Return a consistent copy of a running watch."""
+        with self._lock:
+            return replace(watch, frames=deque(watch.frames, maxlen=watch.frames.maxlen))
