@@ -271,7 +271,8 @@ class Profile:
         path, dbc_path: the files it came from; dbc_sha256 of the DBC as read.
         channel: only frames heard on this channel of a log count; None: all.
         required: messages that must be fresh for any statement about the battery.
-        deadlines_s: longest allowed age by message [s], for every message that the profile uses.
+        deadlines_s: longest allowed age [s] by message, for every message that the profile uses,
+            and by "Message.Signal" for signals on one of several multiplexer pages.
         wanted: names of all signals that the profile uses, by message.
         commands: empty for a battery that can only be read.
         read_only_reason: why there are no commands, for people.
@@ -298,3 +299,8 @@ class Profile:
     wanted: Mapping[str, tuple[str, ...]]
     read_only_reason: str = ""
     simulator: Mapping[str, object] = field(default_factory=dict)
+
+    def deadline_s(self, signal: str) -> float:
+        """Return the longest allowed age of a signal's value [s]."""
+        own = self.deadlines_s.get(signal)
+        return self.deadlines_s[signal.split(".", 1)[0]] if own is None else own
