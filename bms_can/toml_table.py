@@ -29,8 +29,12 @@ REQUIRED: Final = _Required()
 _ABSENT: Final = _Required()
 
 _KINDS: Mapping[type, str] = {
-    **{str: "a text", bool: "true or false", int: "an integer"},
-    **{float: "a number", list: "a list", dict: "a table"},
+    str: "a text",
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    list: "a list",
+    dict: "a table",
 }
 
 
@@ -261,17 +265,15 @@ class Table:
         value = self._typed(key, default, list, stand_in=[])
         if value is default or not isinstance(value, list):
             return value
-        good = [item for item in value if type(item) in wanted and _finite(item)]
+        good = []
         for index, item in enumerate(value):
             if type(item) not in wanted:
                 self.wrong(f"{key}[{index}]", f"must be {word}, not {kind_of(item)}")
-            elif not _finite(item):
+            elif isinstance(item, float) and not math.isfinite(item):
                 self.wrong(f"{key}[{index}]", "must be a finite number")
+            else:
+                good.append(item)
         return tuple(good)
-
-
-def _finite(value: object) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _hint(word: str, options: Collection[str]) -> str:
