@@ -36,7 +36,9 @@ class AlarmState(NamedTuple):
     unknown: tuple[str, ...]
 
 
-LOST = ActiveAlarm(COMMUNICATION_LOST, MAX_LEVEL, "BMS通讯中断", "BMS communication lost", True)
+LOST = ActiveAlarm(
+    COMMUNICATION_LOST, MAX_LEVEL, "BMS通讯中断", "BMS communication lost", blocks_close=True
+)
 
 
 def is_active(when: ActiveWhen, sample: Sample) -> bool:

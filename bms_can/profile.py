@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from bms_can.frame import Frame
+from bms_can.guard import GuardEntry
 
 
 class OperatingStatus(IntEnum):
@@ -201,6 +202,7 @@ class CommandPlan:
         repeat: how many frames one session sends, each with the next counter value.
         period_s: time between them [s].
         acknowledged: the BMS's answer, where it gives one.
+        refused: the BMS's answer that it will not do it, where it gives one.
         confirmed: the effect that must be seen.
     """
 
@@ -210,6 +212,7 @@ class CommandPlan:
     repeat: int
     period_s: float
     acknowledged: Condition | None
+    refused: Condition | None
     confirmed: Confirmation
 
 
@@ -240,18 +243,6 @@ class InterlockRules:
     reset_window_s: float = 3600.0
     open_max_current_a: float | None = None
     open_wait_s: float = 7.0
-
-
-@dataclass(frozen=True, slots=True)
-class GuardEntry:
-    """A frame that may be sent: all bits under `mask` equal `data`, `per_minute` at the most."""
-
-    name: str
-    can_id: int
-    extended: bool
-    data: bytes
-    mask: bytes
-    per_minute: int
 
 
 @dataclass(frozen=True, slots=True)

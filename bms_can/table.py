@@ -14,38 +14,45 @@ from types import MappingProxyType
 from bms_can.frame import Frame
 from bms_can.signals import Heard, Sample, Signals
 
-Predicate = Callable[[Mapping[str, Sample]], bool]
+Predicate = Callable[[Signals, float], bool]
+KEPT_FRAMES = 8
 
 
 @dataclass(slots=True)
 class Watch:
     """Counts frames in a row, newer than a moment, for which a condition holds.
 
-    Evaluated inside the update, so that no frame is missed between two looks.
+    Evaluated inside the update, so that no frame is missed between two looks. A message heard
+    before the moment proves nothing: each of `messages` must have come after it.
 
     Attributes:
         messages: names of the messages that count.
-        predicate: the condition on the samples; it sees this frame's values already in place.
+        predicate: the condition, given all values with this frame's in place and its time [s].
         after_s: only frames later than this count [s].
-        streak: frames in a row for which it held, up to now.
-        frames: the frames of the current streak, newest last, at most eight kept.
+        counts: frames in a row for which it held, by message.
+        frames: the frames of the current streak, newest last, the last few kept.
     """
 
     messages: frozenset[str]
     predicate: Predicate
     after_s: float
-    streak: int = 0
-    frames: deque[Frame] = field(default_factory=lambda: deque(maxlen=8))
+    counts: dict[str, int] = field(default_factory=dict)
+    frames: deque[Frame] = field(default_factory=lambda: deque(maxlen=KEPT_FRAMES))
 
-    def see(self, message: str, frame: Frame, samples: Mapping[str, Sample]) -> None:
+    @property
+    def streak(self) -> int:
+        """Frames in a row of the message that was heard least."""
+        return min((self.counts.get(message, 0) for message in self.messages), default=0)
+
+    def see(self, message: str, frame: Frame, signals: Signals) -> None:
         """Take one accepted frame into account."""
         if message not in self.messages or frame.at_s <= self.after_s:
             return
-        if self.predicate(samples):
-            self.streak += 1
+        if self.predicate(signals, frame.at_s):
+            self.counts[message] = self.counts.get(message, 0) + 1
             self.frames.append(frame)
         else:
-            self.streak = 0
+            self.counts.clear()
             self.frames.clear()
 
 
@@ -69,7 +76,7 @@ class SignalTable:
             self._samples.update(samples)
             self._heard[message] = self._next_heard(message, frame.at_s)
             for watch in self._watches:
-                watch.see(message, frame, self._samples)
+                watch.see(message, frame, Signals(self._samples, self._heard))
 
     def _next_heard(self, message: str, at_s: float) -> Heard:
         before = self._heard.get(message)
@@ -100,4 +107,6 @@ class SignalTable:
     def look(self, watch: Watch) -> Watch:
         """Return a consistent copy of a running watch."""
         with self._lock:
-            return replace(watch, frames=deque(watch.frames, maxlen=watch.frames.maxlen))
+            return replace(
+                watch, counts=dict(watch.counts), frames=deque(watch.frames, KEPT_FRAMES)
+            )

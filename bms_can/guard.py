@@ -1,0 +1,122 @@
+"""The last gate before the bus: which frames may be sent at all. Pure.
+
+A second opinion. It sees frames, not intentions; its table is written by hand in the profile, not
+derived from the commands, and this module imports nothing that builds commands. Everything that
+is not listed is refused. The rules follow reliability rules 17 and 18.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from bms_can.errors import FrameRefused
+from bms_can.frame import Frame, frame_text
+
+MINUTE_S = 60.0
+ECHO_MEMORY = 64
+
+
+@dataclass(frozen=True, slots=True)
+class GuardEntry:
+    """A kind of frame that may be sent: all bits under `mask` equal `data`.
+
+    Attributes:
+        name: for people.
+        can_id, extended: identifier; the length is that of `data`.
+        data, mask: bits that are fixed, and their values.
+        per_minute: at most so many in any 60 s.
+        when_latched: still allowed after another master was heard (opening is the safe side).
+    """
+
+    name: str
+    can_id: int
+    extended: bool
+    data: bytes
+    mask: bytes
+    per_minute: int
+    when_latched: bool = False
+
+    def matches(self, frame: Frame) -> bool:
+        """Tell whether a frame is of this kind."""
+        if (frame.can_id, frame.extended) != (self.can_id, self.extended):
+            return False
+        if len(frame.data) != len(self.data):
+            return False
+        return all(
+            not (sent ^ wanted) & mask
+            for sent, wanted, mask in zip(frame.data, self.data, self.mask, strict=True)
+        )
+
+
+class Heard(Enum):
+    """What a frame heard on the bus is to the guard."""
+
+    OTHER = "other"  # not one of our control identifiers
+    ECHO = "echo"  # our own frame, back from the bus
+    FOREIGN = "foreign"  # our control identifier, but not sent by us: another master
+
+
+class Guard:
+    """Lets listed frames pass, refuses all others, and remembers what it let pass.
+
+    Not thread-safe: its owner holds one lock round `allow` and `hear`.
+
+    Attributes:
+        refused: frames refused so far.
+        foreign: candump text of the first foreign control frame, "" while there was none. Once
+            set it stays, until a person calls `unlatch`.
+    """
+
+    def __init__(self, entries: Sequence[GuardEntry]) -> None:
+        self._entries = tuple(entries)
+        self._ids = frozenset((entry.can_id, entry.extended) for entry in entries)
+        self._sent_at_s: dict[str, deque[float]] = {
+            entry.name: deque(maxlen=entry.per_minute) for entry in entries
+        }
+        self._awaited: deque[tuple[int, bool, bytes]] = deque(maxlen=ECHO_MEMORY)
+        self.refused = 0
+        self.foreign = ""
+
+    def allow(self, frame: Frame, now_s: float) -> GuardEntry:
+        """Return the entry that lets `frame` pass at `now_s` [s], and count it as sent.
+
+        Raises:
+            FrameRefused: rule "unlisted", "rate" or "foreign-master".
+        """
+        entry = next((entry for entry in self._entries if entry.matches(frame)), None)
+        if entry is None:
+            raise self._refusal("unlisted", frame, "no entry of the guard allows it")
+        if self.foreign and not entry.when_latched:
+            raise self._refusal("foreign-master", frame, f"{self.foreign} came from another sender")
+        sent = self._sent_at_s[entry.name]
+        if len(sent) == entry.per_minute and now_s - sent[0] < MINUTE_S:
+            raise self._refusal("rate", frame, f"{entry.per_minute} in a minute are the most")
+        sent.append(now_s)
+        self._awaited.append((frame.can_id, frame.extended, frame.data))
+        return entry
+
+    def hear(self, frame: Frame) -> Heard:
+        """Judge a frame heard on the bus; latch when another node uses our control identifier."""
+        if (frame.can_id, frame.extended) not in self._ids:
+            return Heard.OTHER
+        key = (frame.can_id, frame.extended, frame.data)
+        if key in self._awaited:
+            self._awaited.remove(key)
+            return Heard.ECHO
+        if not self.foreign:
+            self.foreign = frame_text(*key)
+        return Heard.FOREIGN
+
+    def awaits(self, frame: Frame) -> bool:
+        """Tell whether a frame that was let pass has not come back from the bus yet."""
+        return (frame.can_id, frame.extended, frame.data) in self._awaited
+
+    def unlatch(self) -> None:
+        """Forget the foreign master: a person has dealt with it."""
+        self.foreign = ""
+
+    def _refusal(self, rule: str, frame: Frame, why: str) -> FrameRefused:
+        self.refused += 1
+        text = frame_text(frame.can_id, frame.extended, frame.data)
+        return FrameRefused(rule, f"{text}: {why}")
