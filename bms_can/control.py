@@ -1,0 +1,74 @@
+"""The one way of a control frame to the bus: guard first, then the port, then wait for the echo.
+
+Shared by the control thread (send) and can-rx (hear); one lock.
+"""
+
+import threading
+from collections.abc import Callable
+
+from bms_can.bus import Port
+from bms_can.errors import FrameRefused, SendFailed
+from bms_can.frame import Frame
+from bms_can.guard import Guard, Heard
+
+
+class ControlPort:
+    """Sends listed frames and knows which of them came back from the bus.
+
+    Args:
+        guard: the last gate.
+        port: returns the open port, or None while the bus is down.
+        read_only: True refuses every frame.
+
+    Attributes:
+        unsafe: why nothing but safe frames may be sent any more, "" while all is well. Set when a
+            frame did not come back: it may still be waiting in a queue (reliability rule 21).
+    """
+
+    def __init__(
+        self, guard: Guard, port: Callable[[], Port | None], *, read_only: bool = False
+    ) -> None:
+        self._guard = guard
+        self._port = port
+        self._read_only = read_only
+        self._lock = threading.Lock()
+        self.unsafe = ""
+
+    @property
+    def foreign(self) -> str:
+        """Candump text of a control frame that another node sent, "" while there was none."""
+        return self._guard.foreign
+
+    def send(self, frame: Frame, now_s: float) -> None:
+        """Send one frame.
+
+        Raises:
+            FrameRefused: the guard or the read-only mode refuses it.
+            SendFailed: the bus is down or did not take it.
+        """
+        if self._read_only:
+            raise FrameRefused("read-only", "this device is configured to listen only")
+        with self._lock:
+            port = self._port()
+            if port is None:
+                raise SendFailed("the bus is down")
+            entry = self._guard.allow(frame, now_s)
+            if self.unsafe and not entry.when_latched:
+                raise FrameRefused("tx-unsafe", self.unsafe)
+            port.send(frame)
+
+    def hear(self, frame: Frame) -> Heard:
+        """Look at a received frame: echo of ours, foreign control frame, or neither."""
+        with self._lock:
+            return self._guard.hear(frame)
+
+    def echoed(self, frame: Frame) -> bool:
+        """Tell whether a frame sent here has come back from the bus."""
+        with self._lock:
+            return not self._guard.awaits(frame)
+
+    def clear(self) -> None:
+        """A person has checked the bus: forget the foreign master and the lost frame."""
+        with self._lock:
+            self._guard.unlatch()
+            self.unsafe = ""

@@ -1,0 +1,58 @@
+"""Takes frames in: decode, check counter and checksum, store. The same for live bus and replay.
+
+A frame that fails any check changes nothing; it is counted by reason.
+"""
+
+from collections import Counter
+
+from bms_can.codec import Codec
+from bms_can.database import Database
+from bms_can.errors import BadFrame
+from bms_can.frame import Frame
+from bms_can.integrity import Integrity
+from bms_can.profile import Profile
+from bms_can.table import SignalTable
+
+
+class Intake:
+    """The way of a frame into the table of one device. Used by one thread.
+
+    Attributes:
+        table: where the values go.
+        frames: all data frames offered.
+        decoded: frames whose values were taken.
+        unknown: frames with an identifier that the profile does not use, by (id, extended).
+        bad: frames that changed nothing, by reason.
+    """
+
+    def __init__(self, profile: Profile, database: Database) -> None:
+        self.table = SignalTable(profile.deadlines_s)
+        self._codec = Codec(database, profile.wanted, profile.limits, profile.integrity)
+        self._integrity = Integrity(database, profile.integrity)
+        self._channel = profile.channel
+        self._payloads: dict[str, bytes] = {}
+        self.frames = 0
+        self.decoded = 0
+        self.unknown: Counter[tuple[int, bool]] = Counter()
+        self.bad: Counter[str] = Counter()
+
+    def take(self, frame: Frame) -> bool:
+        """Take one frame; tell whether it brought new bytes of a message that we use."""
+        self.frames += 1
+        if self._channel is not None and frame.channel not in ("", self._channel):
+            return False
+        try:
+            decoded = self._codec.decode(frame)
+            if decoded is None:
+                self.unknown[frame.can_id, frame.extended] += 1
+                return False
+            message, samples = decoded
+            self._integrity.check(message, frame)
+        except BadFrame as bad:
+            self.bad[bad.reason] += 1
+            return False
+        self.decoded += 1
+        self.table.update(message, samples, frame)
+        changed = self._payloads.get(message) != frame.data
+        self._payloads[message] = frame.data
+        return changed

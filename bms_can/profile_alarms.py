@@ -1,0 +1,89 @@
+"""Section [[alarms]] of a profile."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+
+from bms_can.alarms import COMMUNICATION_LOST, MAX_LEVEL
+from bms_can.profile import ActiveWhen, AlarmRule
+from bms_can.profile_names import Names
+from bms_can.toml_table import Table
+
+LABELS = 2  # zh, en
+
+
+def read_alarms(tables: Iterable[Table], names: Names) -> tuple[AlarmRule, ...]:
+    """Return all alarms, with keys that are unique within the profile."""
+    rules: list[AlarmRule] = []
+    seen: set[str] = set()
+    for table in tables:
+        for rule in _group(table, names):
+            if rule.signal in seen:
+                table.wrong("signals", f"{rule.signal} is already an alarm")
+            seen.add(rule.signal)
+            rules.append(rule)
+    return _unique(rules)
+
+
+def _group(table: Table, names: Names) -> list[AlarmRule]:
+    signals = names.signals(table, "signals")
+    when = _when(table, names, signals)
+    level = _level(table)
+    blocks = table.boolean("blocks_close", True)  # noqa: FBT003 - the default of the key
+    labels = table.table("labels")
+    short = {signal.split(".", 1)[1] for signal in signals}
+    for key in dict(labels.items()):
+        if key not in short:
+            labels.wrong(key, "is not a signal of this group")
+    rules = []
+    for signal in signals:
+        name = signal.split(".", 1)[1]
+        zh, en = _labels(labels, name, names.comment(signal))
+        rules.append(AlarmRule(name, signal, when, level, zh, en, blocks))
+    return rules
+
+
+def _labels(labels: Table, name: str, comment: str) -> tuple[str, str]:
+    given = labels.texts(name, ())
+    if given and len(given) != LABELS:
+        labels.wrong(name, "must be [zh, en]")
+    if len(given) == LABELS:
+        return given[0], given[1]
+    return comment or name, name
+
+
+def _level(table: Table) -> int | None:
+    """Return the level, None for "value"."""
+    if table.raw("level", None) == "value":
+        return None
+    return table.integer("level", minimum=1, maximum=MAX_LEVEL)
+
+
+def _when(table: Table, names: Names, signals: Iterable[str]) -> ActiveWhen:
+    if isinstance(table.raw("active", "nonzero"), str):
+        table.one_of("active", ("nonzero",), "nonzero")
+        return ActiveWhen()
+    active = table.table("active")
+    kinds = [kind for kind in ("values", "mask", "at_least", "at_most") if kind in active]
+    if len(kinds) != 1:
+        table.wrong("active", 'must be "nonzero" or have one of values, mask, at_least, at_most')
+        active.known(*kinds)
+        return ActiveWhen()
+    values = None
+    if "values" in active:
+        values = frozenset[int | float]().union(
+            *(names.values(active, "values", signal) for signal in signals)
+        )
+    mask = active.integer("mask", None, minimum=1)
+    return ActiveWhen(values, mask, active.number("at_least", None), active.number("at_most", None))
+
+
+def _unique(rules: list[AlarmRule]) -> tuple[AlarmRule, ...]:
+    """Give alarms whose signals share a name the full name as key."""
+    count = Counter(rule.key for rule in rules)
+    return tuple(
+        replace(rule, key=rule.signal)
+        if count[rule.key] > 1 or rule.key == COMMUNICATION_LOST
+        else rule
+        for rule in rules
+    )

@@ -1,0 +1,261 @@
+"""Read a profile file (TOML) and check it against its DBC. Every mistake is reported at once.
+
+The format is docs/profile.md. Nothing of a profile is evaluated: it is data only.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from bms_can.database import Database, cycle_time_ms, load
+from bms_can.errors import BadProfile
+from bms_can.integrity import ALGORITHMS
+from bms_can.profile import (
+    AlarmRule,
+    Condition,
+    ContactorRule,
+    ContactorSignal,
+    CurrentRule,
+    IntegrityRule,
+    OperatingStatus,
+    Profile,
+    SignalLimits,
+    StateSignal,
+    StatusRule,
+    TelemetryField,
+)
+from bms_can.profile_alarms import read_alarms
+from bms_can.profile_commands import (
+    conditions_of,
+    read_commands,
+    read_guard,
+    read_interlocks,
+)
+from bms_can.profile_names import Names
+from bms_can.profile_telemetry import read_telemetry
+from bms_can.toml_table import Table, read_toml
+
+LEAST_DEADLINE_S = 0.5  # reliability rule 26
+PERIODS_OF_GRACE = 3
+
+
+def load_profile(path: str | Path, dbc: str | Path | None = None) -> tuple[Profile, Database]:
+    """Read a profile and its DBC.
+
+    Args:
+        path: the TOML file.
+        dbc: another DBC than the one that the profile names.
+
+    Raises:
+        BadInput: the TOML cannot be read.
+        BadDatabase: the DBC cannot be read.
+        BadProfile: the profile is wrong; all mistakes are listed.
+    """
+    top = read_toml(path)
+    head = top.table("profile", required=True)
+    named = head.text("dbc", "" if dbc is not None else None)
+    if dbc is None and named is None:
+        raise BadProfile(str(path), ["profile.dbc: is missing"])
+    database = load(dbc if dbc is not None else Path(path).parent / str(named))
+    profile = _Reader(top, str(path), database).read()
+    mistakes = top.finish()
+    if mistakes or profile is None:
+        raise BadProfile(str(path), mistakes)
+    return profile, database
+
+
+class _Reader:
+    """Reads the sections in order; mistakes gather in the tables."""
+
+    def __init__(self, top: Table, path: str, database: Database) -> None:
+        self._top = top
+        self._path = path
+        self._database = database
+        self._names = Names(database)
+
+    def read(self) -> Profile | None:
+        """Return the profile; None when a section was too wrong to build one."""
+        top, head = self._top, self._top.table("profile")
+        self._check_pin(head)
+        status = self._status(top.table("operating_status", required=True))
+        alarms = read_alarms(top.tables("alarms"), self._names)
+        telemetry = read_telemetry(top.table("telemetry"), self._names)
+        integrity = self._integrity(top.tables("integrity"))
+        interlocks = read_interlocks(top.table("interlocks"), self._names, alarms)
+        commands = read_commands(top.table("commands"), self._names, integrity, alarms)
+        guard = read_guard(top, commands)
+        reason = head.text("read_only", "")
+        if not commands and not reason:
+            head.wrong("read_only", "say why there are no commands, or add [commands]")
+        if commands and reason:
+            head.wrong("read_only", "is set although there are [commands]")
+        limits = self._limits(top.table("signals"))
+        conditions = conditions_of(interlocks, commands.values())
+        wanted = self._wanted(status, alarms, telemetry, conditions, integrity)
+        required, deadlines_s = self._freshness(top.table("freshness"), status, wanted)
+        if top.mistakes:
+            return None
+        return Profile(
+            name=head.text("name"),
+            path=self._path,
+            dbc_path=self._database.path,
+            dbc_sha256=self._database.sha256,
+            description=head.text("description", ""),
+            maker=head.text("maker", ""),
+            channel=head.text("channel", None),
+            required=required,
+            deadlines_s=deadlines_s,
+            status=status,
+            alarms=alarms,
+            telemetry=telemetry,
+            integrity=integrity,
+            limits=limits,
+            commands=commands,
+            interlocks=interlocks,
+            guard=guard,
+            wanted=wanted,
+            read_only_reason=reason,
+            simulator=dict(top.table("simulator").items()),
+        )
+
+    def _check_pin(self, head: Table) -> None:
+        pin = head.text("dbc_sha256", None)
+        if pin is not None and pin.lower() != self._database.sha256:
+            head.wrong("dbc_sha256", f"the DBC has {self._database.sha256}: it is another file")
+
+    def _status(self, table: Table) -> StatusRule:
+        if "state" in table:
+            if "contactor" in table:
+                table.wrong("contactor", "give either state or contactor, not both")
+            current = self._current(table) if "current" in table else None
+            return StatusRule(state=self._state(table.table("state")), current=current)
+        contactor = self._contactor(table.table("contactor", required=True))
+        return StatusRule(contactor=contactor, current=self._current(table))
+
+    def _state(self, table: Table) -> StateSignal:
+        signal = self._names.signal(table, "signal")
+        states: dict[int | float, OperatingStatus] = {}
+        values = table.table("values", required=True)
+        for status in OperatingStatus:
+            key = str(int(status))
+            for raw in self._names.values(values, key, signal, ()):
+                if raw in states:
+                    values.wrong(key, f"raw value {raw} stands for two states")
+                states[raw] = status
+        return StateSignal(signal, states)
+
+    def _contactor(self, table: Table) -> ContactorRule:
+        combine = table.one_of("combine", ("series", "parallel"), "series")
+        signals = []
+        for one in table.tables("signals", required=True):
+            signal = self._names.signal(one, "signal")
+            closed = self._names.values(one, "closed", signal)
+            opened = self._names.values(one, "open", signal)
+            if closed & opened:
+                one.wrong("open", "has a value that also means closed")
+            signals.append(ContactorSignal(signal, closed, opened))
+        if "signals" in table and not signals:
+            table.wrong("signals", "needs at least one signal")
+        return ContactorRule(tuple(signals), combine == "series")
+
+    def _current(self, table: Table) -> CurrentRule:
+        current = table.table("current", required=True)
+        positive = current.one_of("positive", ("charging", "discharging"))
+        return CurrentRule(
+            signal=self._names.signal(current, "signal"),
+            sign=1 if positive == "charging" else -1,
+            dead_band_a=current.number("dead_band_a", minimum=0),
+            hold_s=current.number("hold_s", 0.0, minimum=0, maximum=60),
+        )
+
+    def _integrity(self, tables: Iterable[Table]) -> dict[str, IntegrityRule]:
+        rules: dict[str, IntegrityRule] = {}
+        for table in tables:
+            counter = table.text("counter", None)
+            checksum = table.text("checksum", None)
+            algorithm = table.one_of("algorithm", tuple(ALGORITHMS), None)
+            if counter is None and checksum is None:
+                table.wrong("", "needs counter or checksum")
+            if (checksum is None) != (algorithm is None):
+                table.wrong("algorithm", "checksum and algorithm belong together")
+            asked = table.integer("modulo", None, minimum=2)
+            for message in self._names.messages(table, "messages"):
+                modulo = 0
+                for key, name in (("counter", counter), ("checksum", checksum)):
+                    if name is not None and not self._names.has_signal(message, name):
+                        table.wrong(key, f"{message} has no signal {name}")
+                    elif key == "counter" and name is not None:
+                        modulo = asked or 2 ** self._names.bits(message, name)
+                if message in rules:
+                    table.wrong("messages", f"{message} has two integrity rules")
+                rules[message] = IntegrityRule(message, counter, modulo, checksum, algorithm)
+        return rules
+
+    def _limits(self, table: Table) -> dict[str, SignalLimits]:
+        limits: dict[str, SignalLimits] = {}
+        for signal in dict(table.items()):
+            one = table.table(signal)
+            if not self._names.exists(signal):
+                table.wrong(signal, self._names.unknown(signal))
+            limits[signal] = SignalLimits(
+                sentinels=frozenset(
+                    value for value in one.scalars("sentinels", ()) if not isinstance(value, str)
+                ),
+                minimum=one.number("minimum", None),
+                maximum=one.number("maximum", None),
+            )
+        return limits
+
+    def _wanted(
+        self,
+        status: StatusRule,
+        alarms: Sequence[AlarmRule],
+        telemetry: Sequence[TelemetryField],
+        conditions: Iterable[Condition],
+        integrity: Mapping[str, IntegrityRule],
+    ) -> dict[str, tuple[str, ...]]:
+        """Return the signals to decode, by message, each once and in order of use."""
+        names = [
+            *status.signals(),
+            *(alarm.signal for alarm in alarms),
+            *(signal for each in telemetry for signal in each.signals),
+            *(condition.signal for condition in conditions),
+            *(f"{rule.message}.{rule.counter}" for rule in integrity.values() if rule.counter),
+        ]
+        wanted: dict[str, list[str]] = {}
+        for name in dict.fromkeys(name for name in names if name):
+            message, signal = name.split(".", 1)
+            wanted.setdefault(message, []).append(signal)
+        return {message: tuple(signals) for message, signals in wanted.items()}
+
+    def _freshness(
+        self, table: Table, status: StatusRule, wanted: Mapping[str, Sequence[str]]
+    ) -> tuple[tuple[str, ...], dict[str, float]]:
+        """Return the required messages and the deadline of every message in use [s]."""
+        required = self._names.messages(table, "required")
+        for signal in status.signals():
+            message = signal.split(".", 1)[0]
+            if signal and message not in required:
+                table.wrong("required", f"lacks {message}: operating_status rests on {signal}")
+        own = table.table("deadline_ms")
+        for message in dict(own.items()):
+            if not self._names.has_message(message):
+                own.wrong(message, "the DBC has no such message")
+        deadlines_s: dict[str, float] = {}
+        for message in dict.fromkeys((*required, *wanted)):
+            if not self._names.has_message(message):
+                continue
+            given_ms = own.integer(message, None, minimum=1)
+            deadlines_s[message] = self._deadline_s(own, message, given_ms)
+            pages = self._names.pages(message)
+            for signal in wanted.get(message, ()) if pages > 1 else ():
+                deadlines_s[f"{message}.{signal}"] = deadlines_s[message] * pages
+        return required, deadlines_s
+
+    def _deadline_s(self, table: Table, message: str, given_ms: int | None) -> float:
+        if given_ms is not None:
+            return given_ms / 1000
+        cycle_ms = cycle_time_ms(self._database.messages[message])
+        if not cycle_ms:
+            table.wrong(message, "the DBC gives no cycle time for it; give its deadline here")
+            return LEAST_DEADLINE_S
+        return max(PERIODS_OF_GRACE * cycle_ms / 1000, LEAST_DEADLINE_S)

@@ -1,0 +1,90 @@
+"""Body of the can-rx thread: open, receive, take in, reopen. It ends only when told to.
+
+Health is decided by the freshness of messages, never by the absence of errors: after a USB adapter
+is pulled, python-can reports one error and then silence for ever (traps 1 and 3).
+"""
+
+import threading
+from collections.abc import Callable
+
+from bms_can.bus import Port
+from bms_can.errors import BusDown
+from bms_can.frame import Frame
+
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 30.0
+POLL_S = 0.2
+
+
+class Receiver:
+    """Keeps one bus open and hands each frame on.
+
+    Args:
+        open_bus: opens the bus anew; raises BusDown.
+        take: called with each frame, in this thread.
+        silence_s: after so long without any frame the bus is reopened [s].
+
+    Attributes:
+        port: the open port, None while there is none.
+        opened: how often the bus was opened.
+        last_error: text of the last failure, "" while there was none.
+        beats: loop passes, for the watchdog.
+    """
+
+    def __init__(
+        self,
+        open_bus: Callable[[], Port],
+        take: Callable[[Frame], None],
+        silence_s: float = 5.0,
+    ) -> None:
+        self._open_bus = open_bus
+        self._take = take
+        self._silence_s = silence_s
+        self._stop = threading.Event()
+        self.port: Port | None = None
+        self.opened = 0
+        self.last_error = ""
+        self.beats = 0
+
+    def run(self) -> None:
+        """Receive until `stop`. To be the target of a thread."""
+        wait_s = FIRST_WAIT_S
+        while not self._stop.is_set():
+            self.beats += 1
+            try:
+                port = self._open_bus()
+            except BusDown as error:
+                self.last_error = str(error)
+                self._stop.wait(wait_s)
+                wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+                continue
+            self.opened += 1
+            self.port = port
+            try:
+                if self._pump(port):
+                    wait_s = FIRST_WAIT_S
+            except BusDown as error:
+                self.last_error = str(error)
+            finally:
+                self.port = None
+                port.close()
+            self._stop.wait(wait_s)
+            wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+
+    def stop(self) -> None:
+        """Let `run` return within its poll time."""
+        self._stop.set()
+
+    def _pump(self, port: Port) -> bool:
+        """Hand on frames until silence or stop; tell whether any came."""
+        heard = False
+        quiet_polls = 0
+        while not self._stop.is_set() and quiet_polls * POLL_S < self._silence_s:
+            self.beats += 1
+            frame = port.receive(POLL_S)
+            if frame is None:
+                quiet_polls += 1
+                continue
+            heard, quiet_polls = True, 0
+            self._take(frame)
+        return heard
