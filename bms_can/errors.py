@@ -5,6 +5,7 @@ BmsError
 |   |-- BadDatabase  the DBC cannot serve               -> same
 |   `-- BadProfile   the profile does not fit           -> same
 |-- BadFrame         this one frame is unusable         -> count it by reason, drop it, go on
+|-- BadValue         a signal cannot carry this    -> a mistake in the profile or the caller
 |-- BadLogLine       this one log line is unusable      -> count it with its number, go on
 |-- BusDown          the interface is gone              -> wait, reopen
 |-- SendFailed       the frame was not taken            -> the command fails, never sent again
@@ -54,6 +55,10 @@ class BadFrame(BmsError):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class BadValue(BmsError):
+    """A value does not fit its signal, or the values do not make up the message."""
 
 
 class BadLogLine(BmsError):

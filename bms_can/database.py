@@ -1,0 +1,306 @@
+"""Load a CAN database with cantools, mend what can be mended, and say what was left out.
+
+The only place that parses a database. Vendor files overlap, lack lines, and come in any encoding
+(traps 17 and 18): what can be read is read, and every liberty taken is one line in `warnings`.
+"""
+
+import fnmatch
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import cantools
+from cantools.database import UnsupportedDatabaseFormatError
+from cantools.database.can import Database as CanDatabase
+from cantools.database.can import Message, Signal
+
+from bms_can.errors import BadDatabase, BadValue
+from bms_can.layout import field_of, overlaps
+
+Key = tuple[int, bool]  # (CAN id, extended)
+
+FORMATS = {".dbc": "dbc", ".kcd": "kcd", ".sym": "sym", ".arxml": "arxml"}
+ENCODINGS = ("utf-8", "gb18030", "cp1252")  # strict, in this order; cp1252 alone garbles Chinese
+BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+MENDS = 4  # strict, unused entries, missing BS_, overlaps: each at most once
+UNUSED = re.compile(r"^\s*(VAL_|SIG_VALTYPE_) (\d+) (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Database:
+    """A loaded CAN database.
+
+    Attributes:
+        path: the file; sha256: of its bytes; encoding: that it was read with.
+        warnings: what is wrong with the file and what was left out, one line each.
+        messages: by name, only those with an unambiguous name and id.
+        by_id: the same by (id, extended).
+        ambiguous: ids with several messages, or whose message's name is used twice: they do not
+            decode.
+        signals: "Message.Signal" -> (message, signal), only those that can be decoded.
+    """
+
+    path: str
+    sha256: str
+    encoding: str
+    warnings: tuple[str, ...]
+    messages: Mapping[str, Message]
+    by_id: Mapping[Key, Message]
+    ambiguous: frozenset[Key]
+    signals: Mapping[str, tuple[Message, Signal]]
+
+
+def load(path: str | Path) -> Database:
+    """Load a DBC, KCD, SYM or ARXML file.
+
+    Raises:
+        BadDatabase: it cannot be read, or holds no message with signals.
+    """
+    name = str(path)
+    kind = FORMATS.get(Path(path).suffix.lower())
+    if kind is None:
+        raise BadDatabase(name, [f"not one of {', '.join(FORMATS)}"])
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise BadDatabase(name, [error.strerror or str(error)]) from error
+    text, encoding = _decoded(content, name)
+    parsed, warnings = _parsed(text, kind, name)
+    return _indexed(name, hashlib.sha256(content).hexdigest(), encoding, parsed, warnings)
+
+
+def find(database: Database, name: str) -> tuple[Message, Signal] | None:
+    """Return message and signal of "Message.Signal", or None if there is no such usable signal."""
+    return database.signals.get(name)
+
+
+def match(database: Database, glob: str) -> tuple[str, ...]:
+    """Return the names "Message.Signal" that fit a glob, cell_2 before cell_10."""
+    return tuple(
+        sorted(
+            (name for name in database.signals if fnmatch.fnmatchcase(name, glob)),
+            key=natural_order,
+        )
+    )
+
+
+def natural_order(name: str) -> list[tuple[int, int | str]]:
+    """Return a sort key that puts numbers in a name in the order of their value."""
+    parts = re.split(r"(\d+)", name)
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
+
+
+def cycle_time_ms(message: Message) -> int | None:
+    """Return the cycle time [ms] that the file states for this very message, else None.
+
+    cantools also returns the attribute's default, which says nothing about this message (trap 19).
+    """
+    stated: object = message.cycle_time
+    if message.dbc is not None:
+        attribute = message.dbc.attributes.get("GenMsgCycleTime")
+        stated = None if attribute is None else attribute.value
+    return int(stated) if isinstance(stated, int | float) and stated > 0 else None
+
+
+def raw_values(
+    message: Message, signal: Signal, names_or_numbers: Iterable[str | int | float]
+) -> frozenset[int | float]:
+    """Return the raw values meant by choice names and raw numbers of one signal.
+
+    Raises:
+        BadValue: a name is no choice of the signal, or a number cannot occur in its bits.
+    """
+    found: set[int | float] = set()
+    for value in names_or_numbers:
+        found |= _raws(f"{message.name}.{signal.name}", message, signal, value)
+    return frozenset(found)
+
+
+def _raws(
+    name: str, message: Message, signal: Signal, value: str | float
+) -> set[int] | set[int | float]:
+    if isinstance(value, str):
+        raws = {raw for raw, choice in (signal.choices or {}).items() if str(choice) == value}
+        if not raws:
+            known = ", ".join(repr(str(choice)) for choice in (signal.choices or {}).values())
+            raise BadValue(f"{name}: no choice {value!r}; it has {known or 'none'}")
+        return raws
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadValue(f"{name}: {value!r} is neither a raw number nor a choice")
+    field = field_of(message, signal)
+    if field is None:
+        raise BadValue(f"{name}: does not fit into its message")
+    if field.is_float:
+        return {value}
+    if value != int(value) or not field.lowest <= value <= field.highest:
+        raise BadValue(f"{name}: raw {value!r} is not in {field.lowest}..{field.highest}")
+    return {int(value)}
+
+
+def _decoded(content: bytes, path: str) -> tuple[str, str]:
+    for bom, encoding in BOMS:
+        if content.startswith(bom):
+            return _strictly(content, encoding, path), encoding
+    for encoding in ENCODINGS:
+        try:
+            return content.decode(encoding), encoding
+        except UnicodeDecodeError:
+            continue
+    raise BadDatabase(path, [f"the text is none of {', '.join(ENCODINGS)}"])
+
+
+def _strictly(content: bytes, encoding: str, path: str) -> str:
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise BadDatabase(path, [f"line {line}: not {encoding}, as its mark says"]) from error
+
+
+def _parsed(text: str, kind: str, path: str) -> tuple[CanDatabase, list[str]]:
+    warnings: list[str] = []
+    strict = True
+    for _ in range(MENDS):
+        try:
+            parsed = cantools.database.load_string(text, database_format=kind, strict=strict)
+        except UnsupportedDatabaseFormatError as error:
+            reason = _reason(error)
+            mended, notes = _mended(text, reason) if kind == "dbc" else (text, [])
+            warnings += notes
+            if mended == text and not strict:
+                raise BadDatabase(path, [_with_line(reason), *warnings]) from error
+            if mended == text:
+                strict = False
+                warnings.append(f"loaded without layout checks, because: {_with_line(reason)}")
+            text = mended
+        else:
+            return _can_database(parsed, path), warnings
+    raise BadDatabase(path, ["cannot be mended", *warnings])
+
+
+def _can_database(parsed: object, path: str) -> CanDatabase:
+    if not isinstance(parsed, CanDatabase):
+        raise BadDatabase(path, ["holds no CAN messages"])
+    return parsed
+
+
+def _reason(error: UnsupportedDatabaseFormatError) -> str:
+    causes = (error.e_dbc, error.e_kcd, error.e_sym, error.e_arxml)
+    cause = next((cause for cause in causes if cause is not None), error)
+    return str(cause) or type(cause).__name__
+
+
+def _with_line(reason: str) -> str:
+    """Put the line number first, where cantools names one."""
+    found = re.search(r"at line (\d+)", reason)
+    return f"line {found[1]}: {reason}" if found else reason
+
+
+def _mended(text: str, reason: str) -> tuple[str, list[str]]:
+    """Return the text without the cause of the refusal, or unchanged, and what was done."""
+    if reason.startswith("unused "):
+        return _without_unused(text, reason)
+    if re.search(r"^\s*BS_\s*:", text, re.MULTILINE) is None:
+        mended, count = re.subn(r"^(?=\s*(?:BU_|BO_)[\s:])", "BS_: ", text, 1, re.MULTILINE)
+        return mended, ["no BS_: line; read as if it had one"] * count
+    return text, []
+
+
+def _without_unused(text: str, reason: str) -> tuple[str, list[str]]:
+    """Blank out the named entries; line breaks stay, so line numbers stay."""
+    notes = []
+    for keyword, number, name in UNUSED.findall(reason):
+        entry = re.compile(
+            rf'^[ \t]*{keyword}\s+{number}\s+{re.escape(name)}\b(?:"(?:[^"\\]|\\.)*"|[^";])*;',
+            re.MULTILINE,
+        )
+        for found in entry.finditer(text):
+            line = text.count("\n", 0, found.end(0) - len(found[0].lstrip())) + 1
+            notes.append(f"line {line}: {keyword} {number} {name} fits no signal; left out")
+        text = entry.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
+    return text, notes
+
+
+def _indexed(
+    path: str, sha256: str, encoding: str, parsed: CanDatabase, warnings: list[str]
+) -> Database:
+    if not any(message.signals for message in parsed.messages):
+        raise BadDatabase(path, [f"{len(parsed.messages)} messages, none with signals", *warnings])
+    ambiguous, notes = _ambiguous(parsed.messages)
+    usable = [message for message in parsed.messages if _key(message) not in ambiguous]
+    signals, left_out = _usable_signals(usable)
+    ids = {_key(message): message for message in usable}
+    return Database(
+        path=path,
+        sha256=sha256,
+        encoding=encoding,
+        warnings=tuple([*warnings, *notes, *left_out]),
+        messages=MappingProxyType({message.name: message for message in usable}),
+        by_id=MappingProxyType(ids),
+        ambiguous=ambiguous,
+        signals=MappingProxyType(signals),
+    )
+
+
+def _key(message: Message) -> Key:
+    return message.frame_id, message.is_extended_frame
+
+
+def _ambiguous(messages: list[Message]) -> tuple[frozenset[Key], list[str]]:
+    keys = Counter(_key(message) for message in messages)
+    names = Counter(message.name for message in messages)
+    found: set[Key] = set()
+    notes = []
+    for message in messages:
+        key = _key(message)
+        if message.is_container:
+            notes.append(f"{message.name}: container messages are not decoded")
+        elif keys[key] > 1:
+            notes.append(f"{message.name}: id 0x{key[0]:X} has {keys[key]} messages; not decoded")
+        elif names[message.name] > 1:
+            notes.append(f"{message.name}: {names[message.name]} messages so named; not decoded")
+        elif twice := _twice(message) & {s.name for s in message.signals if s.is_multiplexer}:
+            notes.append(f"{message.name}: multiplexer {min(twice)} is there twice; not decoded")
+        else:
+            continue
+        found.add(key)
+    return frozenset(found), notes
+
+
+def _twice(message: Message) -> set[str]:
+    counts = Counter(signal.name for signal in message.signals)
+    return {name for name, count in counts.items() if count > 1}
+
+
+def _usable_signals(
+    messages: list[Message],
+) -> tuple[dict[str, tuple[Message, Signal]], list[str]]:
+    signals = {}
+    notes = []
+    for message in messages:
+        twice = _twice(message)
+        notes += [f"{message.name}.{name}: there twice; not decoded" for name in sorted(twice)]
+        for signal in message.signals:
+            name = f"{message.name}.{signal.name}"
+            if field_of(message, signal) is None:
+                notes.append(f"{name}: does not fit into its message; not decoded")
+            elif signal.name not in twice:
+                signals[name] = (message, signal)
+                notes += _range_notes(name, signal)
+        notes += [f"{message.name}: {a} and {b} overlap" for a, b in _distinct_overlaps(message)]
+    return signals, notes
+
+
+def _distinct_overlaps(message: Message) -> Iterator[tuple[str, str]]:
+    return ((first, second) for first, second in overlaps(message) if first != second)
+
+
+def _range_notes(name: str, signal: Signal) -> list[str]:
+    low, high = signal.minimum, signal.maximum
+    if low is not None and high is not None and low > high:
+        return [f"{name}: range [{low}|{high}] is empty; ignored"]
+    return []
