@@ -14,9 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 import cantools
-from cantools.database import UnsupportedDatabaseFormatError
 from cantools.database.can import Database as CanDatabase
 from cantools.database.can import Message, Signal
+from cantools.database.errors import UnsupportedDatabaseFormatError
 
 from bms_can.errors import BadDatabase, BadValue
 from bms_can.layout import field_of, overlaps
@@ -205,7 +205,9 @@ def _mended(text: str, reason: str) -> tuple[str, list[str]]:
     if reason.startswith("unused "):
         return _without_unused(text, reason)
     if re.search(r"^\s*BS_\s*:", text, re.MULTILINE) is None:
-        mended, count = re.subn(r"^(?=\s*(?:BU_|BO_)[\s:])", "BS_: ", text, 1, re.MULTILINE)
+        mended, count = re.subn(
+            r"^(?=\s*(?:BU_|BO_)[\s:])", "BS_: ", text, count=1, flags=re.MULTILINE
+        )
         return mended, ["no BS_: line; read as if it had one"] * count
     return text, []
 
@@ -238,7 +240,7 @@ def _indexed(
         path=path,
         sha256=sha256,
         encoding=encoding,
-        warnings=tuple([*warnings, *notes, *left_out]),
+        warnings=(*warnings, *notes, *left_out),
         messages=MappingProxyType({message.name: message for message in usable}),
         by_id=MappingProxyType(ids),
         ambiguous=ambiguous,

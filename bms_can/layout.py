@@ -137,7 +137,9 @@ def overlaps(message: Message) -> Iterator[tuple[str, str]]:
     yield from dict.fromkeys(_overlaps(page_of(message), masks, ()))
 
 
-def _overlaps(page: Page, masks: dict[str, int], above: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _overlaps(
+    page: Page, masks: dict[str, int], above: tuple[str, ...]
+) -> Iterator[tuple[str, str]]:
     present = above
     for name in page.names:
         mask = masks.get(name, 0)

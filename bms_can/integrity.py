@@ -1,0 +1,252 @@
+"""Rolling counters and checksums: checked on receive, put in on send.
+
+They find broken and frozen senders, not forged frames: CAN has no proof of the sender.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from bms_can.database import Database
+from bms_can.errors import BadDatabase, BadFrame
+from bms_can.frame import Frame
+from bms_can.layout import Field, field_of, read, wire_length, write
+from bms_can.profile import IntegrityRule
+
+Algorithm = Callable[[int, bytes, int], int]
+"""(CAN id, payload with the checksum byte zeroed, index of that byte) -> checksum 0..255."""
+
+WRONG_LIMIT = 5  # leaky count at which a counter is no longer believed (reliability rule 30)
+CHECKSUM_BITS = 8
+
+
+def _crc_table(polynomial: int) -> bytes:
+    table = bytearray()
+    for value in range(256):
+        rest = value
+        for _ in range(8):
+            rest = (rest << 1 ^ (polynomial if rest & 0x80 else 0)) & 0xFF
+        table.append(rest)
+    return bytes(table)
+
+
+def _crc8(polynomial: int, start: int, final: int) -> Algorithm:
+    """Return a CRC over all bytes but the checksum's own, as AUTOSAR E2E and J1850 users do."""
+    table = _crc_table(polynomial)
+
+    def checksum(_can_id: int, data: bytes, index: int) -> int:
+        rest = start
+        for byte in data[:index] + data[index + 1 :]:
+            rest = table[rest ^ byte]
+        return rest ^ final
+
+    return checksum
+
+
+def _sum8(_can_id: int, data: bytes, _index: int) -> int:
+    return sum(data) & 0xFF
+
+
+def _sum8_inverted(_can_id: int, data: bytes, _index: int) -> int:
+    return ~sum(data) & 0xFF
+
+
+def _xor8(_can_id: int, data: bytes, _index: int) -> int:
+    rest = 0
+    for byte in data:
+        rest ^= byte
+    return rest
+
+
+def _sum8_id_len(can_id: int, data: bytes, _index: int) -> int:
+    """Sum of id, length and bytes, as Orion BMS 2 sends it."""
+    return can_id + len(data) + sum(data) & 0xFF
+
+
+ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType(
+    {
+        "sum8": _sum8,
+        "sum8-inverted": _sum8_inverted,
+        "xor8": _xor8,
+        "sum8-id-len": _sum8_id_len,
+        "crc8": _crc8(0x07, 0x00, 0x00),
+        "crc8-sae-j1850": _crc8(0x1D, 0xFF, 0xFF),
+        "crc8-autosar": _crc8(0x2F, 0xFF, 0xFF),
+    }
+)
+
+
+@dataclass(slots=True)
+class _Seal:
+    """One message's places for counter and checksum, and what its counter did so far."""
+
+    name: str
+    can_id: int
+    length: int
+    modulo: int
+    counter: Field | None
+    checksum: Field | None
+    algorithm: Algorithm | None
+    last: int | None = None
+    wrong: int = 0
+    doubted: bool = False
+
+    def expected(self, data: bytes) -> int:
+        """Return the checksum of a payload; call only where there is one."""
+        if self.checksum is None or self.algorithm is None:
+            raise BadFrame("checksum", f"{self.name} has none")
+        index = self.checksum.shift // 8
+        if not self.checksum.little:
+            index = self.checksum.size - 1 - index
+        return self.algorithm(self.can_id, write(self.checksum, data, 0), index)
+
+    def sealed(self, payload: bytes, counter_value: int) -> bytes:
+        """Return the payload with counter and checksum."""
+        if self.counter is not None:
+            payload = write(self.counter, payload, counter_value % self.modulo)
+        if self.checksum is not None:
+            payload = write(self.checksum, payload, self.expected(payload))
+        return payload
+
+    def step(self, value: int) -> int:
+        """Take the next counter value; return how many frames were lost before it.
+
+        Raises:
+            BadFrame: "counter": repeated, out of range, or wrong too often of late.
+        """
+        step = (value - self.last) % self.modulo if self.last is not None else 1
+        self.last = value
+        right = step == 1 % self.modulo and value < self.modulo
+        self.wrong = max(self.wrong - 1, 0) if right else min(self.wrong + 1, WRONG_LIMIT)
+        self.doubted = self.wrong == WRONG_LIMIT or (self.doubted and self.wrong > 0)
+        if value >= self.modulo:
+            raise BadFrame("counter", f"{self.name}: {value} is not below {self.modulo}")
+        if step == 0 and not right:
+            raise BadFrame("counter", f"{self.name}: {value} repeated")
+        if self.doubted:
+            raise BadFrame("counter", f"{self.name}: wrong too often")
+        return step - 1 if step else 0
+
+
+class Integrity:
+    """Checks what is received and seals what is sent. Stateful per message; one thread receives.
+
+    Args:
+        database: holds the messages.
+        rules: by message name; messages without a rule pass unchecked.
+
+    Raises:
+        BadDatabase: a rule does not fit its message; see `rule_mistakes`.
+    """
+
+    def __init__(self, database: Database, rules: Mapping[str, IntegrityRule]) -> None:
+        mistakes = [m for rule in rules.values() for m in rule_mistakes(database, rule)]
+        if mistakes:
+            raise BadDatabase(database.path, mistakes)
+        self._seals = {name: _seal(database, rule) for name, rule in rules.items()}
+        self._lost: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+
+    @property
+    def lost_frames(self) -> int:
+        """Frames that the counters say were sent and not received."""
+        return self._lost.total()
+
+    @property
+    def lost_by_message(self) -> Mapping[str, int]:
+        """The same by message name, a copy."""
+        return dict(self._lost)
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """Refused frames by reason ("length", "checksum", "counter"), a copy."""
+        return dict(self._refused)
+
+    def check(self, message_name: str, frame: Frame) -> None:
+        """Accept a received frame of this message, or raise. A refused frame may not be used.
+
+        Raises:
+            BadFrame: "length"; "checksum", then the counter is not looked at; "counter".
+        """
+        seal = self._seals.get(message_name)
+        if seal is None:
+            return
+        try:
+            self._check(seal, frame)
+        except BadFrame as error:
+            self._refused[error.reason] += 1
+            raise
+
+    def _check(self, seal: _Seal, frame: Frame) -> None:
+        data = frame.data
+        if len(data) != seal.length:
+            raise BadFrame("length", f"{seal.name}: {len(data)} bytes, not {seal.length}")
+        if seal.checksum is not None and (got := read(seal.checksum, data)) != (
+            expected := seal.expected(data)
+        ):
+            raise BadFrame("checksum", f"{seal.name}: 0x{got:02X}, not 0x{expected:02X}")
+        if seal.counter is not None:
+            self._lost[seal.name] += seal.step(int(read(seal.counter, data)))
+
+    def sealed(self, message: str, payload: bytes, counter_value: int) -> bytes:
+        """Return the payload with counter (modulo its range) and checksum in place."""
+        seal = self._seals.get(message)
+        return payload if seal is None else seal.sealed(payload, counter_value)
+
+    def counter_frames(self, message: str, payload: bytes) -> tuple[bytes, ...]:
+        """Return one sealed payload for each counter value, one where there is no counter."""
+        seal = self._seals.get(message)
+        count = 1 if seal is None or seal.counter is None else seal.modulo
+        return tuple(self.sealed(message, payload, value) for value in range(count))
+
+
+def rule_mistakes(database: Database, rule: IntegrityRule) -> tuple[str, ...]:
+    """Return every reason why a rule cannot serve its message; empty: it can."""
+    if rule.message not in database.messages:
+        return (f"no usable message {rule.message!r}",)
+    mistakes = []
+    if (rule.checksum is None) != (rule.algorithm is None):
+        mistakes.append(f"{rule.message}: checksum and algorithm go together")
+    if rule.algorithm is not None and rule.algorithm not in ALGORITHMS:
+        mistakes.append(
+            f"{rule.message}: algorithm {rule.algorithm!r}, not of {', '.join(ALGORITHMS)}"
+        )
+    named = [name for name in (rule.counter, rule.checksum) if name is not None]
+    places = {name: _place_mistake(database, rule, name) for name in named}
+    return (*mistakes, *(f"{rule.message}.{name}: {text}" for name, text in places.items() if text))
+
+
+def _place_mistake(database: Database, rule: IntegrityRule, name: str) -> str:
+    field = _field(database, rule.message, name)
+    if field is None:
+        return "no usable signal of this name"
+    if (
+        field.sign
+        or field.is_float
+        or database.signals[f"{rule.message}.{name}"][1].multiplexer_ids
+    ):
+        return "must be unsigned and on every page"
+    if name == rule.checksum and (field.length != CHECKSUM_BITS or field.shift % 8):
+        return "a checksum must be one whole byte"
+    if name == rule.counter and not 2 <= rule.modulo <= field.mask + 1:  # noqa: PLR2004
+        return f"modulo {rule.modulo}, not in 2..{field.mask + 1}"
+    return ""
+
+
+def _field(database: Database, message: str, name: str | None) -> Field | None:
+    found = database.signals.get(f"{message}.{name}")
+    return None if name is None or found is None else field_of(*found)
+
+
+def _seal(database: Database, rule: IntegrityRule) -> _Seal:
+    message = database.messages[rule.message]
+    return _Seal(
+        name=rule.message,
+        can_id=message.frame_id,
+        length=wire_length(message.length),
+        modulo=rule.modulo,
+        counter=_field(database, rule.message, rule.counter),
+        checksum=_field(database, rule.message, rule.checksum),
+        algorithm=None if rule.algorithm is None else ALGORITHMS[rule.algorithm],
+    )
