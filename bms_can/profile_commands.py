@@ -26,7 +26,7 @@ from bms_can.profile import (
     OperatingStatus,
 )
 from bms_can.profile_names import Names
-from bms_can.toml_table import Table
+from bms_can.toml_table import Table, kind_of
 
 MOST_REPEATS = 50
 DEFAULT_WINDOW_S = {  # reliability rule 11
@@ -90,7 +90,7 @@ def _frames(
     if message and not names.has_message(message):
         table.wrong("message", f'the DBC has no message "{message}"')
         return ()
-    values = dict(table.table("values", required=True).items())
+    values = _values(table.table("values", required=True))
     rule = integrity.get(message)
     automatic = {rule.counter, rule.checksum} - {None} if rule is not None else set()
     for name in automatic & values.keys():
@@ -106,11 +106,22 @@ def _frames(
     return tuple(Frame(0.0, can_id, extended, data) for data in sealed)
 
 
+def _values(table: Table) -> dict[str, int | float | str]:
+    """Read signal = number or choice."""
+    found: dict[str, int | float | str] = {}
+    for name, value in table.items():
+        if type(value) in (int, float, str):
+            found[name] = value  # type: ignore[assignment]  # the line above says so
+        else:
+            table.wrong(name, f"must be a number or a choice, not {kind_of(value)}")
+    return found
+
+
 def _confirmation(
     code: CommandCode, table: Table, names: Names, alarms: Sequence[AlarmRule]
 ) -> Confirmation:
     given = list(table.scalars("operating_status", DEFAULT_STATUSES[code]))
-    statuses = frozenset(OperatingStatus(each) for each in given if each in {1, 2, 3, 4})
+    statuses = frozenset(status for status in OperatingStatus if status in given)
     if len(statuses) != len(given):
         table.wrong("operating_status", "must be a list of 1, 2, 3, 4")
     default = ("*",) if code is CommandCode.FAULT_RESET else ()

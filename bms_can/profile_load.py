@@ -90,7 +90,7 @@ class _Reader:
             head.wrong("read_only", "is set although there are [commands]")
         limits = self._limits(top.table("signals"))
         conditions = conditions_of(interlocks, commands.values())
-        wanted = self._wanted(status, alarms, telemetry, conditions, integrity)
+        wanted = self._wanted(status, alarms, telemetry, conditions)
         required, deadlines_s = self._freshness(top.table("freshness"), status, wanted)
         if top.mistakes:
             return None
@@ -211,7 +211,6 @@ class _Reader:
         alarms: Sequence[AlarmRule],
         telemetry: Sequence[TelemetryField],
         conditions: Iterable[Condition],
-        integrity: Mapping[str, IntegrityRule],
     ) -> dict[str, tuple[str, ...]]:
         """Return the signals to decode, by message, each once and in order of use."""
         names = [
@@ -219,7 +218,6 @@ class _Reader:
             *(alarm.signal for alarm in alarms),
             *(signal for each in telemetry for signal in each.signals),
             *(condition.signal for condition in conditions),
-            *(f"{rule.message}.{rule.counter}" for rule in integrity.values() if rule.counter),
         ]
         wanted: dict[str, list[str]] = {}
         for name in dict.fromkeys(name for name in names if name):

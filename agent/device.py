@@ -1,0 +1,33 @@
+"""One battery as the agent knows it: its profile, its values, its way to the bus."""
+
+from dataclasses import dataclass
+
+from bms_can.control import ControlPort
+from bms_can.intake import Intake
+from bms_can.profile import Profile
+from bms_can.table import SignalTable
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What belongs to one device_uid.
+
+    Attributes:
+        profile: its interlocks are already tightened by the site.
+        read_only: it is configured to listen only.
+        echo: the bus gives our own frames back, so that a frame counts as sent only then.
+        listening_since_s: start of listening, monotonic [s].
+    """
+
+    uid: str
+    profile: Profile
+    intake: Intake
+    control: ControlPort
+    read_only: bool
+    echo: bool
+    listening_since_s: float
+
+    @property
+    def table(self) -> SignalTable:
+        """The newest values of the battery."""
+        return self.intake.table
