@@ -1,1 +1,1 @@
-"""The platform end of the interface: HTTP service, store and device channel. Shares no code with agent/."""
+"""The platform end of the interface: HTTP service, store, device channel. No code of agent/."""

@@ -1,0 +1,170 @@
+"""What every call goes through, in this order: key, role, form of the parameters, scope, body."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import Depends, Query, Security
+from fastapi.security import APIKeyHeader
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from ems.errors import BadParameter, NoDevice, NotOwner, Unauthorized
+from ems.payloads import Model, read_model
+from ems.security import Principal, is_device_uid
+from ems.services import services
+
+#: Longest time for a request body to arrive [s].
+BODY_S = 10.0
+#: How much of a too large body is read and dropped, so that the answer gets through [bytes].
+DRAIN_BYTES = 1_048_576
+#: A body larger than this is parsed in a worker thread [bytes].
+_INLINE_BYTES = 16_384
+
+KIB = 1024
+_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="emsk_<id>_<secret>")
+
+
+def principal(request: Request, text: Annotated[str | None, Security(_HEADER)]) -> Principal:
+    """Return who calls, or refuse with 401."""
+    app = services(request)
+    given = request.headers.getlist("x-api-key")
+    if not text:
+        app.metrics.refused_keys.inc()
+        raise Unauthorized("API Key未提供")
+    who = app.registry.identify(text) if len(given) == 1 else None
+    if who is None:
+        app.metrics.refused_keys.inc()
+        raise Unauthorized
+    return who
+
+
+AnyKey = Annotated[Principal, Depends(principal)]
+
+
+def _operator(who: AnyKey) -> Principal:
+    if who.role != "operator":
+        raise NotOwner("this call needs an operator key")
+    return who
+
+
+def _device(who: AnyKey) -> Principal:
+    if who.role != "device":
+        raise NotOwner("this call needs a device key")
+    return who
+
+
+OperatorKey = Annotated[Principal, Depends(_operator)]
+DeviceKey = Annotated[Principal, Depends(_device)]
+
+
+def check_device(request: Request, who: Principal, device_uid: str) -> None:
+    """Refuse a device that does not exist or is not the caller's, with one answer for both."""
+    app = services(request)
+    if not who.covers(device_uid) or (
+        who.devices is None and not app.registry.has_device(device_uid)
+    ):
+        raise NoDevice(device_uid)
+    if who.role == "device":
+        app.heard(device_uid)
+
+
+_Uid = Annotated[str, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="设备唯一ID")]
+
+
+def _one_uid(request: Request, device_uid: str) -> str:
+    if len(request.query_params.getlist("device_uid")) != 1:
+        raise BadParameter("device_uid: given more than once")
+    if not is_device_uid(device_uid):
+        raise BadParameter("device_uid: malformed")
+    return device_uid
+
+
+def _any_device(request: Request, who: AnyKey, device_uid: _Uid) -> str:
+    uid = _one_uid(request, device_uid)
+    check_device(request, who, uid)
+    return uid
+
+
+def _operators_device(request: Request, who: OperatorKey, device_uid: _Uid) -> str:
+    return _any_device(request, who, device_uid)
+
+
+def _own_device(request: Request, who: DeviceKey, device_uid: _Uid) -> str:
+    return _any_device(request, who, device_uid)
+
+
+#: `device_uid` of the query, checked: for any key, for an operator's key, for a device's key.
+AnyDevice = Annotated[str, Depends(_any_device)]
+OperatorsDevice = Annotated[str, Depends(_operators_device)]
+OwnDevice = Annotated[str, Depends(_own_device)]
+
+_Page = Annotated[int, Query(ge=1, le=1_000_000)]
+_Size = Annotated[int, Query(alias="page-size", ge=1, le=200)]
+
+
+class Page:
+    """One page of a list: `offset` and `limit` for the store."""
+
+    def __init__(self, page: _Page = 1, page_size: _Size = 20) -> None:
+        self.offset = (page - 1) * page_size
+        self.limit = page_size
+
+
+PageOf = Annotated[Page, Depends()]
+
+
+class BodyTooLarge(BadParameter):
+    """More bytes than the limit: the answer closes the connection."""
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """Read a body of at most `limit` bytes.
+
+    Raises:
+        BodyTooLarge: more than `limit` bytes, or not complete after `BODY_S`.
+    """
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await _read(request, limit)
+    except TimeoutError:
+        raise BodyTooLarge(f"body: not complete after {BODY_S:g} s") from None
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    kept = bytearray()
+    seen = 0
+    async for chunk in request.stream():
+        seen += len(chunk)
+        if seen <= limit:
+            kept += chunk
+        if seen > limit + DRAIN_BYTES:
+            break
+    if seen > limit:
+        raise BodyTooLarge(f"body: more than {limit} bytes")
+    return bytes(kept)
+
+
+def _check_type(request: Request) -> None:
+    given = request.headers.getlist("content-type")
+    media, _, parameter = (given[0] if len(given) == 1 else "").partition(";")
+    plain = parameter.strip().lower().replace('"', "") in {"", "charset=utf-8"}
+    if media.strip().lower() != "application/json" or not plain:
+        raise BadParameter("Content-Type: must be application/json")
+
+
+async def parse_body(request: Request, model: type[Model], raw: bytes) -> Model:
+    """Check the content type, parse strictly, and check against the model."""
+    _check_type(request)
+    if len(raw) <= _INLINE_BYTES:
+        return read_model(model, raw)
+    return await run_in_threadpool(read_model, model, raw)
+
+
+def json_body(model: type[Model], limit: int) -> Callable[[Request], Awaitable[Model]]:
+    """Return a dependency that reads a strict JSON body of at most `limit` bytes."""
+
+    async def dependency(request: Request) -> Model:
+        return await parse_body(request, model, await read_body(request, limit))
+
+    return dependency
