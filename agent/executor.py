@@ -1,0 +1,236 @@
+"""The life of a command on the box, one step at a time.
+
+accepted -> gated -> sending -> sent -> [acknowledged] -> succeeded -> held | reverted
+
+Rules (docs/safety.md):
+* The row `sending` is durable before the first frame; expiry and interlocks are judged again after
+  that write, because a slow disk makes old checks stale.
+* One command in flight. An open takes the place of anything else, nothing takes its own.
+* "Sent" needs the echo of the frame; "succeeded" needs newer frames of the BMS. Close is never
+  repeated by itself.
+* A restart sends nothing (agent/aftermath.py).
+
+Not thread-safe except `offer`; everything else belongs to the control thread of its device.
+"""
+
+import queue
+from collections.abc import Callable
+from typing import NamedTuple
+
+from agent.aftermath import Aftermaths
+from agent.clock import Clock
+from agent.device import Device
+from agent.errors import JournalFailed
+from agent.gate import Gate
+from agent.journal import Journal
+from agent.record import Recorder
+from agent.run import Run, checks_evidence, frames_evidence
+from agent.session import Session, Step
+from bms_can.commands import FINAL, Command, CommandState, Reason
+from bms_can.confirmation import effect_seen
+from bms_can.interlocks import Sent, must_wait_for_current, refusal
+from bms_can.profile import CommandCode
+
+FAST_S, IDLE_S = 0.005, 0.1
+OPEN_MARGIN_S = 0.5  # an open that waits for the current goes out this long before its life ends
+
+
+class Offer(NamedTuple):
+    """A command from the platform; `cancelled`: the platform wants it withdrawn."""
+
+    command: Command
+    cancelled: bool = False
+
+
+class Executor:
+    """Carries out the commands of one device.
+
+    Args:
+        device: the battery and its way to the bus.
+        journal: durable record; nothing goes out that is not in it.
+        clock: time.
+        gate: judges commands against the interlocks.
+        on_event: called after each new row, so that the platform hears of it at once.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        journal: Journal,
+        clock: Clock,
+        gate: Gate,
+        on_event: Callable[[], None],
+    ) -> None:
+        self._device = device
+        self._clock = clock
+        self._gate = gate
+        self._record = Recorder(journal, clock, on_event)
+        self._session = Session(device, gate.stops)
+        self._aftermaths = Aftermaths(device, self._record, clock)
+        self._offers: queue.SimpleQueue[Offer] = queue.SimpleQueue()
+        self._current: Run | None = None
+        self._resumed = False
+
+    def offer(self, offer: Offer) -> None:
+        """Hand in a command; may be called from any thread, with the same one again and again."""
+        self._offers.put(offer)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command is in flight."""
+        return self._current is not None
+
+    def step(self) -> float:
+        """Do what is due; return when to be called again at the latest [s from now]."""
+        try:
+            if not self._resumed:
+                self._aftermaths.resume()
+                self._resumed = True
+                self._gate.journal_fault = ""
+            self._take_offers()
+            self._go_on()
+            self._aftermaths.step()
+        except JournalFailed as error:
+            # As after a crash: what was in flight is settled from the journal once it works again.
+            self._gate.journal_fault = str(error)
+            self._drop_current()
+            self._aftermaths.drop()
+            self._resumed = False
+        return FAST_S if self.busy else IDLE_S
+
+    def _take_offers(self) -> None:
+        while True:
+            try:
+                offer = self._offers.get_nowait()
+            except queue.Empty:
+                return
+            self._take(offer)
+
+    def _take(self, offer: Offer) -> None:
+        current = self._current
+        if current is not None and current.command.id == offer.command.id:
+            current.cancelled = current.cancelled or offer.cancelled
+            return
+        if not self._record.accept(offer.command):
+            return
+        plan = self._device.profile.commands.get(offer.command.code)
+        now_s = self._clock.monotonic_s()
+        run = Run(offer.command, plan, CommandState.ACCEPTED, now_s, offer.cancelled)
+        opening = offer.command.code is CommandCode.OPEN_CONTACTOR
+        if current is None:
+            self._current = run
+        elif opening and current.command.code is not CommandCode.OPEN_CONTACTOR:
+            self._apply(current, _superseded(current, offer.command))
+            self._current = run
+        else:
+            detail = f"command {current.command.id} is under way"
+            reason = Reason.COMMAND_ALREADY_IN_EXECUTION
+            self._record.advance(run, CommandState.REJECTED, reason, detail)
+
+    def _go_on(self) -> None:
+        """Advance the command in flight as far as it goes without waiting."""
+        while (run := self._current) is not None:
+            step = self._next(run)
+            if step is None:
+                return
+            self._apply(run, step)
+
+    def _next(self, run: Run) -> Step | None:
+        if run.state is CommandState.ACCEPTED:
+            return self._judge(run)
+        if run.state is CommandState.GATED:
+            return self._write_then_send(run)
+        now_s = self._clock.monotonic_s()
+        if run.state is CommandState.SENDING:
+            return self._session.await_echo(run, now_s)
+        assert run.plan is not None  # noqa: S101 - a command without a plan is never gated
+        return self._session.await_effect(run, run.plan, now_s)
+
+    def _apply(self, run: Run, step: Step) -> None:
+        """Write a step; let go of the command when its own time is over."""
+        if run.state is not step.state:
+            self._record.advance(run, step.state, step.reason, step.detail, step.evidence)
+        if step.state is CommandState.SUCCEEDED and run.plan is not None:
+            self._aftermaths.hold(run.command, run.plan)
+        if step.state is CommandState.SUCCEEDED or step.state in FINAL:
+            self._drop_current()
+
+    def _judge(self, run: Run) -> Step | None:
+        now_s = self._clock.monotonic_s()
+        if run.cancelled:
+            reason = Reason.CANCELLED_BY_PLATFORM
+            return Step(CommandState.CANCELLED, reason, "withdrawn before any frame")
+        if self._over(run, now_s):
+            return self._expired(run, now_s)
+        if self._is_there_already(run, now_s):
+            return Step(CommandState.SUCCEEDED, Reason.NO_OP, "already so; no frame was sent")
+        situation = self._gate.situation(now_s)
+        checks = self._gate.checks(run.command.code, situation)
+        evidence = {"interlocks": checks_evidence(checks)}
+        refused = refusal(checks)
+        if refused is not None:
+            words = self._gate.words(refused)
+            return Step(CommandState.REJECTED, refused.reason, words, evidence)
+        if run.command.code is CommandCode.OPEN_CONTACTOR:
+            load = must_wait_for_current(situation, self._device.profile)
+            if load is not None and now_s < self._latest_open_s(run):
+                return None
+            if load is not None:
+                evidence["under_load"] = checks_evidence((load,))
+        return Step(CommandState.GATED, evidence=evidence)
+
+    def _latest_open_s(self, run: Run) -> float:
+        wait_s = self._device.profile.interlocks.open_wait_s
+        return min(run.accepted_s + wait_s, run.command.deadline_s - OPEN_MARGIN_S)
+
+    def _is_there_already(self, run: Run, now_s: float) -> bool:
+        """Tell whether the bus shows the effect before anything was sent."""
+        if run.plan is None or self._device.read_only:
+            return False
+        signals = self._device.table.snapshot()
+        return effect_seen(run.plan, signals, self._device.profile, now_s)
+
+    def _write_then_send(self, run: Run) -> Step | None:
+        """Durable row first, then judge once more, then the first frame."""
+        assert run.plan is not None  # noqa: S101 - a command without a plan is never gated
+        now_s = self._clock.monotonic_s()
+        if self._over(run, now_s):
+            return self._expired(run, now_s)
+        self._record.advance(run, CommandState.SENDING)
+        now_s = self._clock.monotonic_s()
+        if self._over(run, now_s):
+            return self._expired(run, now_s)
+        checks = self._gate.checks(run.command.code, self._gate.situation(now_s))
+        refused = refusal(checks)
+        if refused is not None:
+            evidence = {"interlocks": checks_evidence(checks)}
+            words = f"changed while it was being written: {self._gate.words(refused)}"
+            return Step(CommandState.REJECTED, refused.reason, words, evidence)
+        self._aftermaths.supersede(run.command)
+        self._gate.sent.append(Sent(run.command.code, now_s))
+        step = self._session.begin(run, run.plan, now_s)
+        return Step(CommandState.SENDING) if step is None else step
+
+    def _over(self, run: Run, now_s: float) -> bool:
+        return run.command.expired(now_s, self._clock.boot_id())
+
+    @staticmethod
+    def _expired(run: Run, now_s: float) -> Step:
+        late_s = now_s - run.command.deadline_s
+        detail = f"its life ended {late_s:.3f} s ago; no frame went out"
+        return Step(CommandState.EXPIRED, Reason.TIME_LIMIT_OVER, detail)
+
+    def _drop_current(self) -> None:
+        if self._current is not None:
+            self._session.close(self._current)
+        self._current = None
+
+
+def _superseded(run: Run, by: Command) -> Step:
+    """Return how a command ends whose place an open takes."""
+    if not run.frames:
+        detail = f"open {by.id} takes its place; no frame went out"
+        return Step(CommandState.CANCELLED, Reason.SUPERSEDED, detail)
+    detail = f"{len(run.frames)} frames went out; open {by.id} came before the effect was seen"
+    evidence = {"frames": frames_evidence(run.frames)}
+    return Step(CommandState.FAILED, Reason.SUPERSEDED, detail, evidence)
