@@ -92,6 +92,11 @@ class SignalTable:
                 MappingProxyType(dict(self._samples)), MappingProxyType(dict(self._heard))
             )
 
+    def heard(self) -> dict[str, Heard]:
+        """Return when each message was heard; cheaper than a snapshot."""
+        with self._lock:
+            return dict(self._heard)
+
     def watch(self, messages: frozenset[str], predicate: Predicate, after_s: float) -> Watch:
         """Start to count frames for which `predicate` holds; end it with `unwatch`."""
         watch = Watch(messages, predicate, after_s)
