@@ -3,7 +3,7 @@
 `decode` computes what cantools computes, bit for bit, and adds what cantools leaves out (traps 14
 to 16, reliability rules 28 and 29): the exact length, (id, extended) as the key, ranges, sentinels,
 NaN. A value that is heard but not valid is None, never a number. A multiplexer selects by its raw
-value. Overlapping signals are each read where the file says; cantools shifts them.
+value. Overlapping signals are each read where the file says; cantools misplaces or refuses them.
 """
 
 import math
