@@ -75,13 +75,15 @@ class ContactorRule:
 class CurrentRule:
     """Pack current; `sign` makes positive mean charging. Below `dead_band_a` [A] it is idle.
 
-    A change of direction is taken over after `hold_s` [s].
+    A change of direction is taken over after `hold_s` [s]. Current through an open contactor is a
+    contradiction, and the status unknown, unless `ignored_when_open`.
     """
 
     signal: str
     sign: int
     dead_band_a: float
     hold_s: float = 0.0
+    ignored_when_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)

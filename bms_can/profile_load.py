@@ -165,6 +165,7 @@ class _Reader:
             sign=1 if positive == "charging" else -1,
             dead_band_a=current.number("dead_band_a", minimum=0),
             hold_s=current.number("hold_s", 0.0, minimum=0, maximum=60),
+            ignored_when_open=current.boolean("ignored_when_open", False),  # noqa: FBT003 - default
         )
 
     def _integrity(self, tables: Iterable[Table]) -> dict[str, IntegrityRule]:

@@ -221,7 +221,9 @@ def _operating(
         why = f"{profile.status.state.signal} has no known state"
         return operating, "" if operating is not None else why
     if contactor is Contactor.OPEN:
-        if flow is not None and flow.wanted is not OperatingStatus.IDLE:
+        rule = profile.status.current
+        trusted = rule is not None and not rule.ignored_when_open
+        if trusted and flow is not None and flow.wanted is not OperatingStatus.IDLE:
             return None, "contactor feedback says open, yet current flows"
         return OperatingStatus.POWERED_DOWN, ""
     if contactor is Contactor.UNKNOWN:
