@@ -50,6 +50,7 @@ class BmsStatus:
         current_a: pack current, positive charging [A]; None while unknown.
         age_s: age of the oldest message that the status rests on [s]; None while never heard.
         why: what makes the operating status unknown; "" while it is known.
+        unknown_alarms: keys of alarms that cannot be judged now; None: none of them can.
         flow: memory of the current direction, for the next call.
     """
 
@@ -61,6 +62,7 @@ class BmsStatus:
     current_a: float | None
     age_s: float | None
     why: str
+    unknown_alarms: tuple[str, ...] | None = ()
     flow: Flow | None = None
 
 
@@ -94,6 +96,7 @@ def derive_status(
             current_a=None,
             age_s=_age_s(signals, profile, now_s),
             why="silent: " + ", ".join(missing),
+            unknown_alarms=None,
         )
     contactor = _contactor(signals, profile, now_s)
     current_a = _current_a(signals, profile, now_s)
@@ -109,6 +112,7 @@ def derive_status(
         current_a=current_a,
         age_s=_age_s(signals, profile, now_s),
         why=why,
+        unknown_alarms=alarm_state.unknown,
         flow=flow,
     )
 
