@@ -1,5 +1,6 @@
 """Answers: the vendor's envelope, and how each error looks in it."""
 
+import logging
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -10,6 +11,8 @@ from starlette.responses import JSONResponse
 from ems.deps import BodyTooLarge
 from ems.errors import ApiError, BadParameter, NoRecord, Unauthorized
 from ems.payloads import problems
+
+_LOG = logging.getLogger("ems")
 
 
 def ok(data: object, message: str = "成功") -> JSONResponse:
@@ -51,8 +54,9 @@ async def on_http_error(_request: Request, error: Exception) -> JSONResponse:
     return answer
 
 
-async def on_store_error(_request: Request, _error: Exception) -> JSONResponse:
+async def on_store_error(_request: Request, error: Exception) -> JSONResponse:
     """The database did not do it: say so, the caller may repeat."""
+    _LOG.error("%s", error)
     return JSONResponse({"code": 503, "message": "存储不可用", "data": "nothing was done"}, 503)
 
 

@@ -16,8 +16,6 @@ from ems.clock import EmsClock
 from ems.command_rules import (
     CANCELLABLE,
     DELIVERED,
-    LIVES,
-    MAX_UNFINISHED,
     QUEUED,
     SETTLE_MS,
     Persisted,
@@ -26,26 +24,11 @@ from ems.command_rules import (
 from ems.command_views import command_view, event_view
 from ems.database import Database
 from ems.errors import BadParameter, NoRecord
-from ems.payloads import IssueBody
+from ems.issue import Issue, check_room, life_ms, repeat_of
 from ems.schema import command_events, commands, meta
 from ems.security import Principal
-from ems.strictjson import dump
 
 Row = Mapping[Any, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Issue:
-    """A command as asked for, and by whom."""
-
-    body: IssueBody
-    who: Principal
-    address: str | None
-    idempotency_key: str | None
-
-    def canonical(self) -> str:
-        """Return the request in one form, to compare repeats."""
-        return dump(self.body.model_dump())
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +76,15 @@ class CommandStore:
         Raises:
             BadParameter: life above the cap, other body under the same key, too many unfinished.
         """
-        life_ms = _life_ms(issue.body)
+        life = life_ms(issue.body)
         with self._db.write() as connection:
-            known = _repeat_of(connection, issue)
+            known = repeat_of(connection, issue)
             if known is not None:
                 return known, False
             self._settle(connection, issue.body.device_uid)
-            _check_room(connection, issue.body.device_uid)
+            check_room(connection, issue.body.device_uid)
             command_id = str(uuid.uuid4())
-            row = self._new_row(command_id, issue, life_ms)
+            row = self._new_row(command_id, issue, life)
             connection.execute(commands.insert().values(row))
             note = {"reason": issue.body.reason, "detail": f"{issue.who.name} ({issue.who.key_id})"}
             self.note(connection, command_id, "operator", QUEUED, **note)
@@ -273,34 +256,3 @@ def _unfinished(connection: Connection, device_uid: str) -> Sequence[Row]:
     query = select(commands).where(commands.c.device_uid == device_uid, ~commands.c.finished)
     order = (commands.c.state == QUEUED, commands.c.number)
     return connection.execute(query.order_by(*order)).mappings().all()
-
-
-def _life_ms(body: IssueBody) -> int:
-    life = LIVES[body.command]
-    if body.expires_in_ms is None:
-        return life.default_ms
-    if body.expires_in_ms > life.cap_ms:
-        raise BadParameter(f"expires_in_ms: at most {life.cap_ms} for command {body.command}")
-    return body.expires_in_ms
-
-
-def _repeat_of(connection: Connection, issue: Issue) -> str | None:
-    if issue.idempotency_key is None:
-        return None
-    query = select(commands.c.id, commands.c.request).where(
-        commands.c.issued_key == issue.who.key_id,
-        commands.c.idempotency_key == issue.idempotency_key,
-    )
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        return None
-    if row.request != issue.canonical():
-        raise BadParameter("Idempotency-Key: already used with another body", 422)
-    return str(row.id)
-
-
-def _check_room(connection: Connection, device_uid: str) -> None:
-    mine = and_(commands.c.device_uid == device_uid, ~commands.c.finished)
-    count = connection.scalar(select(func.count()).select_from(commands).where(mine)) or 0
-    if count >= MAX_UNFINISHED:
-        raise BadParameter(f"device_uid: {count} commands are unfinished, no more are taken", 429)

@@ -6,18 +6,12 @@ from fastapi import APIRouter, Depends, Header, Path
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from ems.answer_models import CommandAnswer, CommandLifeAnswer, CommandPageAnswer, IssueAnswer
 from ems.answers import ok
-from ems.commands_store import Issue
 from ems.deps import KIB, OperatorKey, OperatorsDevice, PageOf, check_device, json_body
 from ems.errors import BadParameter
-from ems.openapi import (
-    CommandAnswer,
-    CommandLifeAnswer,
-    CommandPageAnswer,
-    IssueAnswer,
-    answers,
-    body_of,
-)
+from ems.issue import Issue
+from ems.openapi import answers, body_of
 from ems.payloads import IssueBody
 from ems.services import services
 

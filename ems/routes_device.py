@@ -9,11 +9,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from ems.answer_models import PendingAnswer, ReportsAnswer, ResultAnswer
 from ems.answers import ok
 from ems.command_views import Row, pending_view
 from ems.deps import KIB, DeviceKey, OwnDevice, check_device, json_body
 from ems.hub import Channel, pause, until_gone
-from ems.openapi import PendingAnswer, ReportsAnswer, ResultAnswer, answers, body_of
+from ems.openapi import answers, body_of
 from ems.payloads import ReportsBody, ResultBody
 from ems.services import services
 
@@ -55,7 +56,7 @@ async def pending(
 async def _wait_for_news(
     request: Request, device_uid: str, channel: Channel, wait_s: int
 ) -> Sequence[Row] | None:
-    """Return the rows to answer with; None if a newer poll took over, the client left, or we stop."""
+    """Return the rows to answer with; None: a newer poll took over, the client left, or we stop."""
     app = services(request)
     loop = asyncio.get_running_loop()
     end = loop.time() + wait_s

@@ -9,10 +9,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 
+from ems.answer_models import DevicePageAnswer, ReportPageAnswer, TestKeyAnswer
 from ems.answers import ok
 from ems.deps import AnyKey, OperatorKey, OperatorsDevice, PageOf, check_device
 from ems.hub import Subscriber
-from ems.openapi import DevicePageAnswer, ReportPageAnswer, TestKeyAnswer, answers
+from ems.openapi import answers
 from ems.security import Principal
 from ems.services import Services, services
 from ems.strictjson import dump

@@ -8,11 +8,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from ems.answer_models import DetailsAnswer, StatusAnswer
 from ems.answers import ok
 from ems.deps import KIB, AnyDevice, AnyKey, OperatorsDevice, parse_body, read_body
 from ems.errors import DeviceTimeout, NotOwner
 from ems.hub import REASK_S, Channel, pause, until_gone
-from ems.openapi import DetailsAnswer, StatusAnswer, answers, body_of
+from ems.openapi import answers, body_of
 from ems.payloads import SyncBody
 from ems.services import Services, services
 from ems.status_store import StatusView
