@@ -57,12 +57,14 @@ class Pending(NamedTuple):
     """Answer of GET /bms-control/pending.
 
     Attributes:
+        asked_at_s: when the request was started [s]; the life of its commands counts from here.
         poll_after_s: the next poll should come no earlier [s].
         sync_requested: an operator asks for a status now.
         commands: valid ones, in the platform's order.
         refused: the others.
     """
 
+    asked_at_s: float
     poll_after_s: float
     sync_requested: bool
     commands: tuple[PendingCommand, ...]
@@ -113,8 +115,8 @@ def read_envelope(body: bytes) -> Envelope:
     return Envelope(code, value["message"], value.get("data"))
 
 
-def read_pending(data: object) -> Pending:
-    """Read the `data` of GET /bms-control/pending.
+def read_pending(data: object, asked_at_s: float) -> Pending:
+    """Read the `data` of GET /bms-control/pending; the request was started at `asked_at_s` [s].
 
     Raises:
         CloudNonsense: the answer as a whole is not as agreed. Bad items are in `refused` instead.
@@ -135,7 +137,8 @@ def read_pending(data: object) -> Pending:
             commands[read.id] = read
         else:
             refused.append(read)
-    return Pending(poll_after_ms / 1000, sync_requested, tuple(commands.values()), tuple(refused))
+    found = tuple(commands.values()), tuple(refused)
+    return Pending(asked_at_s, poll_after_ms / 1000, sync_requested, *found)
 
 
 def _is_ms(value: object) -> bool:
@@ -175,6 +178,34 @@ def _why_not(item: Mapping[str, Any]) -> str:
     if type(item.get("cancel_requested", False)) is not bool:
         return "cancel_requested is malformed"
     return ""
+
+
+class SyncAck(NamedTuple):
+    """Answer of PUT /bms-control/sync.
+
+    Attributes:
+        sequence: the newest number that the platform has; None where it does not say.
+    """
+
+    sequence: int | None
+
+
+def read_sync(data: object, device_uid: str) -> SyncAck:
+    """Read the `data` of PUT /bms-control/sync.
+
+    Raises:
+        CloudNonsense: it is not about this device.
+    """
+    if not isinstance(data, dict) or data.get("device_uid") != device_uid:
+        raise CloudNonsense("sync: the answer is not about this device")
+    sequence = data.get("sequence")
+    return SyncAck(sequence if type(sequence) is int else None)
+
+
+def read_accepted_through(data: object) -> int | None:
+    """Return the newest number among the reports that the platform has; None if it does not say."""
+    value = data.get("accepted_through") if isinstance(data, dict) else None
+    return value if type(value) is int else None
 
 
 def sync_body(
