@@ -222,7 +222,9 @@ def _operating(
 ) -> tuple[OperatingStatus | None, str]:
     if profile.status.state is not None:
         operating = _from_state(signals, profile, now_s)
-        why = f"{profile.status.state.signal} has no known state"
+        seen = signals.samples.get(profile.status.state.signal)
+        value = "not heard yet" if seen is None else f"{seen.raw:g}, which is no known state"
+        why = f"{profile.status.state.signal} is {value}"
         return operating, "" if operating is not None else why
     if contactor is Contactor.OPEN:
         rule = profile.status.current
@@ -231,7 +233,10 @@ def _operating(
             return None, "contactor feedback says open, yet current flows"
         return OperatingStatus.POWERED_DOWN, ""
     if contactor is Contactor.UNKNOWN:
-        return None, "contactor feedback is neither open nor closed, or not heard"
+        awaited = [name for name in profile.required if name not in signals.heard]
+        if awaited:
+            return None, f"not heard yet: {', '.join(awaited)}"
+        return None, "contactor feedback is neither open nor closed"
     if flow is None:
         return None, "current is unknown"
     return flow.reported, ""

@@ -1,0 +1,156 @@
+"""bms-agent: parses the command line and dispatches. What a command does is in its own module.
+
+Heavy imports happen only in the command that needs them, so that --help is quick on a small box.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from agent.errors import BadConfig
+from bms_can.errors import BadInput
+
+EXIT_FAILED = 1
+EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
+
+EPILOG = """\
+start here:
+  bms-agent demo                         the whole thing on this machine, nothing to set up
+  bms-agent replay LOG --dbc D --profile P    what a recorded log says about the battery
+  bms-agent check agent.toml             is this configuration complete and coherent?
+  bms-agent run agent.toml               the agent itself, as systemd starts it
+
+exit codes: 0 done, 1 not proven or failed, 2 wrong usage, 78 wrong configuration or input file
+"""
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=32, width=100)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="bms-agent",
+        description="Reads a battery's BMS on the CAN bus, reports to the EMS platform, and carries"
+        " out its commands with proof of the effect.",
+        epilog=EPILOG,
+        formatter_class=_formatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_check(commands)
+    _add_replay(commands)
+    _add_simulate(commands)
+    _add_demo(commands)
+    return parser
+
+
+Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
+
+
+def _command(
+    commands: "Commands[argparse.ArgumentParser]", name: str, text: str, example: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name, help=text, description=text, epilog=example, formatter_class=_formatter
+    )
+
+
+def _add_run(commands: "Commands[argparse.ArgumentParser]") -> None:
+    text = "run the agent until it is told to stop (SIGTERM)"
+    run = _command(commands, "run", text, "example:\n  bms-agent run /etc/bms-agent/agent.toml")
+    run.add_argument("config", type=Path, help="configuration file, see docs/configuration.md")
+    run.set_defaults(module="agent.cmd_run")
+
+
+def _add_check(commands: "Commands[argparse.ArgumentParser]") -> None:
+    text = "check a configuration, or a profile and its DBC, and say every mistake at once"
+    example = (
+        "examples:\n  bms-agent check agent.toml\n  bms-agent check my_battery.toml"
+        "\n  bms-agent check my_battery.toml --dbc other.dbc"
+    )
+    check = _command(commands, "check", text, example)
+    check.add_argument("file", type=Path, help="agent.toml, or the TOML of a profile")
+    check.add_argument("--dbc", type=Path, help="another DBC than the one the profile names")
+    check.set_defaults(module="agent.cmd_check")
+
+
+def _add_replay(commands: "Commands[argparse.ArgumentParser]") -> None:
+    text = "print what a recorded log says: status over time, alarms, how much the DBC explains"
+    example = (
+        "examples:\n"
+        "  bms-agent replay candump.log --profile ess_bau\n"
+        "  bms-agent replay candump.log --dbc my.dbc --profile my.toml --json\n"
+        "  bms-agent replay candump.log --dbc my.dbc          coverage only: is it the right DBC?\n"
+        "  bms-agent replay candump.log --profile ess_bau --sync URL --device UID --key-file FILE"
+    )
+    replay = _command(commands, "replay", text, example)
+    replay.add_argument(
+        "log", type=Path, help="candump -l or -ta text, asc, blf, trc, csv; .gz too"
+    )
+    replay.add_argument("--profile", help="a profile's TOML file, or the name of a shipped battery")
+    replay.add_argument("--dbc", type=Path, help="the DBC, if not the one that the profile names")
+    replay.add_argument("--channel", help="only frames of this channel, such as can0")
+    replay.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    pace = replay.add_mutually_exclusive_group()
+    pace.add_argument("--as-fast", action="store_true", help="as fast as possible (default)")
+    pace.add_argument("--log-clock", action="store_true", help="at the speed of the recording")
+    replay.add_argument("--sync", metavar="URL", help="report to this platform on the way")
+    replay.add_argument("--device", metavar="UID", help="device_uid for --sync")
+    replay.add_argument("--key-file", type=Path, help="file with the device's API key for --sync")
+    replay.add_argument("--sync-period-s", type=float, default=10.0, help="default 10, log time")
+    replay.set_defaults(module="agent.cmd_replay")
+
+
+def _add_simulate(commands: "Commands[argparse.ArgumentParser]") -> None:
+    text = "put a simulated battery on a CAN bus; it answers control frames"
+    example = (
+        "examples:\n"
+        "  bms-agent simulate -i udp_multicast -c 239.74.163.2     processes on one machine\n"
+        "  bms-agent simulate -i socketcan -c vcan0 --fault ignore_close"
+    )
+    simulate = _command(commands, "simulate", text, example)
+    simulate.add_argument("-i", "--interface", default="udp_multicast", help="python-can interface")
+    simulate.add_argument("-c", "--channel", default="239.74.163.2", help="python-can channel")
+    simulate.add_argument("-b", "--bitrate", type=int, help="bit/s, where the interface sets it")
+    simulate.add_argument("--profile", default="ess_bau", help="shipped name or TOML file")
+    simulate.add_argument("--fault", action="append", default=[], help="misbehaviour, see --list")
+    simulate.add_argument("--current-a", type=float, default=0.0, help="> 0 charges, once closed")
+    simulate.add_argument("--seconds", type=float, help="end after so long")
+    simulate.add_argument("--list", action="store_true", help="list the faults and end")
+    simulate.set_defaults(module="agent.cmd_simulate")
+
+
+def _add_demo(commands: "Commands[argparse.ArgumentParser]") -> None:
+    text = "simulated battery, agent and platform on this machine, walking through a story"
+    example = (
+        "examples:\n  bms-agent demo\n  bms-agent demo --once"
+        "\n  bms-agent demo --once --fault ignore_close      must fail, and say what is missing"
+    )
+    demo = _command(commands, "demo", text, example)
+    demo.add_argument("--once", action="store_true", help="end after the story; 0 only if proven")
+    demo.add_argument("--plain", action="store_true", help="plain lines instead of a live view")
+    demo.add_argument("--fault", action="append", default=[], help="misbehaviour of the battery")
+    demo.add_argument(
+        "--keep", type=Path, metavar="DIR", help="keep journal and platform files here"
+    )
+    demo.set_defaults(module="agent.cmd_demo")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        code: int = import_module(arguments.module).main(arguments)
+    except (BadInput, BadConfig) as error:
+        print(error, file=sys.stderr)
+        return EXIT_CONFIG
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_FAILED
+    return code

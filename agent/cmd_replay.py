@@ -1,0 +1,119 @@
+"""bms-agent replay: a recorded log through the same path as the live bus."""
+
+import json
+import threading
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from agent.clock import SystemClock
+from agent.render_replay import coverage_lines, coverage_values, timeline_line, timeline_values
+from agent.replay_sync import ReplaySync
+from bms_can.coverage import Coverage
+from bms_can.database import Database, load
+from bms_can.errors import BadInput, BadLogLine
+from bms_can.frame import Frame
+from bms_can.logfile import open_log
+from bms_can.profile import Profile
+from bms_can.profile_load import load_profile
+from bms_can.shipped import profile_path
+from bms_can.timeline import Change, Timeline
+
+EXIT_NOTHING_READ = 1
+
+
+def main(arguments: Namespace) -> int:
+    """Replay one log; 1 if it holds no frame at all."""
+    _check(arguments)
+    profile, database = _profile(arguments)
+    coverage = Coverage(database, profile.channel if profile else arguments.channel)
+    frames = _frames(arguments, coverage)
+    timeline = None if profile is None else Timeline(profile, database)
+    sync = None if profile is None else _sync(arguments, profile)
+    changes = _run(arguments, frames, timeline, sync)
+    if sync is not None:
+        sync.finish()
+    warnings = database.warnings
+    if arguments.json:
+        document = {
+            "log": str(arguments.log),
+            "dbc": database.path,
+            "dbc_warnings": list(warnings),
+            "profile": profile.name if profile else None,
+            **coverage_values(coverage, profile),
+            "timeline": [timeline_values(change) for change in changes],
+            "sync": sync.values() if sync else None,
+        }
+        print(json.dumps(document, ensure_ascii=False, indent=1))  # noqa: T201 - the command's output
+    else:
+        for line in coverage_lines(coverage, profile, warnings, changes):
+            print(line)  # noqa: T201 - the command's output
+        if sync is not None:
+            print(sync.line())  # noqa: T201 - the command's output
+    return 0 if coverage.frames else EXIT_NOTHING_READ
+
+
+def _check(arguments: Namespace) -> None:
+    """Refuse combinations that make no sense, all at once."""
+    wrong = []
+    if arguments.profile is None and arguments.dbc is None:
+        wrong.append("give --profile, or --dbc for coverage only")
+    if arguments.sync is not None:
+        if arguments.profile is None:
+            wrong.append("--sync needs --profile: without one the status is not known")
+        if arguments.device is None or arguments.key_file is None:
+            wrong.append("--sync needs --device and --key-file")
+    if wrong:
+        raise BadInput("bms-agent replay", wrong)
+
+
+def _profile(arguments: Namespace) -> tuple[Profile | None, Database]:
+    if arguments.profile is None:
+        return None, load(arguments.dbc)
+    profile, database = load_profile(profile_path(arguments.profile), arguments.dbc)
+    if arguments.channel is not None:
+        profile = replace(profile, channel=arguments.channel)
+    return profile, database
+
+
+def _frames(arguments: Namespace, coverage: Coverage) -> Iterator[Frame]:
+    """Yield the data frames of the log; everything else is counted."""
+    for entry in open_log(arguments.log):
+        if isinstance(entry, BadLogLine):
+            coverage.skip(entry)
+        else:
+            coverage.take(entry)
+            yield entry
+
+
+def _sync(arguments: Namespace, profile: Profile) -> ReplaySync | None:
+    if arguments.sync is None:
+        return None
+    return ReplaySync(
+        arguments.sync, Path(arguments.key_file), arguments.device, profile, arguments.sync_period_s
+    )
+
+
+def _run(
+    arguments: Namespace,
+    frames: Iterator[Frame],
+    timeline: Timeline | None,
+    sync: ReplaySync | None,
+) -> list[Change]:
+    """Drive all frames through; return the changes, and print them as they come."""
+    changes: list[Change] = []
+    clock, never = SystemClock(), threading.Event()
+    started_s, first_s = clock.monotonic_s(), None
+    for frame in frames:
+        first_s = frame.at_s if first_s is None else first_s
+        if arguments.log_clock:
+            ahead_s = (frame.at_s - first_s) - (clock.monotonic_s() - started_s)
+            clock.wait(never, ahead_s)
+        for change in () if timeline is None else timeline.take(frame):
+            changes.append(change)
+            if not arguments.json:
+                print(timeline_line(change), flush=True)  # noqa: T201 - the command's output
+        if sync is not None and timeline is not None:
+            sync.look(timeline)
+    return changes
