@@ -1,7 +1,7 @@
-"""Load a CAN database with cantools, mend what can be mended, and say what was left out.
+"""A loaded CAN database: its messages and signals, and what in the file is not to be relied on.
 
-The only place that parses a database. Vendor files overlap, lack lines, and come in any encoding
-(traps 17 and 18): what can be read is read, and every liberty taken is one line in `warnings`.
+Vendor files overlap, lack lines, and name things twice (trap 18): what can be read is read, what is
+ambiguous is left out, and every liberty taken is one line in `warnings`.
 """
 
 import fnmatch
@@ -13,21 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-import cantools
 from cantools.database.can import Database as CanDatabase
 from cantools.database.can import Message, Signal
-from cantools.database.errors import UnsupportedDatabaseFormatError
 
+from bms_can.databasefile import FORMATS, decoded, parsed
 from bms_can.errors import BadDatabase, BadValue
 from bms_can.layout import field_of, overlaps
 
 Key = tuple[int, bool]  # (CAN id, extended)
-
-FORMATS = {".dbc": "dbc", ".kcd": "kcd", ".sym": "sym", ".arxml": "arxml"}
-ENCODINGS = ("utf-8", "gb18030", "cp1252")  # strict, in this order; cp1252 alone garbles Chinese
-BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-MENDS = 4  # strict, unused entries, missing BS_, overlaps: each at most once
-UNUSED = re.compile(r"^\s*(VAL_|SIG_VALTYPE_) (\d+) (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,9 +61,9 @@ def load(path: str | Path) -> Database:
         content = Path(path).read_bytes()
     except OSError as error:
         raise BadDatabase(name, [error.strerror or str(error)]) from error
-    text, encoding = _decoded(content, name)
-    parsed, warnings = _parsed(text, kind, name)
-    return _indexed(name, hashlib.sha256(content).hexdigest(), encoding, parsed, warnings)
+    text, encoding = decoded(content, name)
+    can_database, warnings = parsed(text, kind, name)
+    return _indexed(name, hashlib.sha256(content).hexdigest(), encoding, can_database, warnings)
 
 
 def find(database: Database, name: str) -> tuple[Message, Signal] | None:
@@ -136,95 +129,9 @@ def _raws(
         raise BadValue(f"{name}: does not fit into its message")
     if field.is_float:
         return {value}
-    if value != int(value) or not field.lowest <= value <= field.highest:
+    if not (field.lowest <= value <= field.highest and value == int(value)):
         raise BadValue(f"{name}: raw {value!r} is not in {field.lowest}..{field.highest}")
     return {int(value)}
-
-
-def _decoded(content: bytes, path: str) -> tuple[str, str]:
-    for bom, encoding in BOMS:
-        if content.startswith(bom):
-            return _strictly(content, encoding, path), encoding
-    for encoding in ENCODINGS:
-        try:
-            return content.decode(encoding), encoding
-        except UnicodeDecodeError:
-            continue
-    raise BadDatabase(path, [f"the text is none of {', '.join(ENCODINGS)}"])
-
-
-def _strictly(content: bytes, encoding: str, path: str) -> str:
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise BadDatabase(path, [f"line {line}: not {encoding}, as its mark says"]) from error
-
-
-def _parsed(text: str, kind: str, path: str) -> tuple[CanDatabase, list[str]]:
-    warnings: list[str] = []
-    strict = True
-    for _ in range(MENDS):
-        try:
-            parsed = cantools.database.load_string(text, database_format=kind, strict=strict)
-        except UnsupportedDatabaseFormatError as error:
-            reason = _reason(error)
-            mended, notes = _mended(text, reason) if kind == "dbc" else (text, [])
-            warnings += notes
-            if mended == text and not strict:
-                raise BadDatabase(path, [_with_line(reason), *warnings]) from error
-            if mended == text:
-                strict = False
-                warnings.append(f"loaded without layout checks, because: {_with_line(reason)}")
-            text = mended
-        else:
-            return _can_database(parsed, path), warnings
-    raise BadDatabase(path, ["cannot be mended", *warnings])
-
-
-def _can_database(parsed: object, path: str) -> CanDatabase:
-    if not isinstance(parsed, CanDatabase):
-        raise BadDatabase(path, ["holds no CAN messages"])
-    return parsed
-
-
-def _reason(error: UnsupportedDatabaseFormatError) -> str:
-    causes = (error.e_dbc, error.e_kcd, error.e_sym, error.e_arxml)
-    cause = next((cause for cause in causes if cause is not None), error)
-    return str(cause) or type(cause).__name__
-
-
-def _with_line(reason: str) -> str:
-    """Put the line number first, where cantools names one."""
-    found = re.search(r"at line (\d+)", reason)
-    return f"line {found[1]}: {reason}" if found else reason
-
-
-def _mended(text: str, reason: str) -> tuple[str, list[str]]:
-    """Return the text without the cause of the refusal, or unchanged, and what was done."""
-    if reason.startswith("unused "):
-        return _without_unused(text, reason)
-    if re.search(r"^\s*BS_\s*:", text, re.MULTILINE) is None:
-        mended, count = re.subn(
-            r"^(?=\s*(?:BU_|BO_)[\s:])", "BS_: ", text, count=1, flags=re.MULTILINE
-        )
-        return mended, ["no BS_: line; read as if it had one"] * count
-    return text, []
-
-
-def _without_unused(text: str, reason: str) -> tuple[str, list[str]]:
-    """Blank out the named entries; line breaks stay, so line numbers stay."""
-    notes = []
-    for keyword, number, name in UNUSED.findall(reason):
-        entry = re.compile(
-            rf'^[ \t]*{keyword}\s+{number}\s+{re.escape(name)}\b(?:"(?:[^"\\]|\\.)*"|[^";])*;',
-            re.MULTILINE,
-        )
-        for found in entry.finditer(text):
-            line = text.count("\n", 0, found.end(0) - len(found[0].lstrip())) + 1
-            notes.append(f"line {line}: {keyword} {number} {name} fits no signal; left out")
-        text = entry.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
-    return text, notes
 
 
 def _indexed(
