@@ -144,3 +144,26 @@ class FakeClock:
         with self._lock:
             self._waiting += change
             self._lock.notify_all()
+
+
+class StepWatch:
+    """Notices steps of the wall clock against the monotonic one.
+
+    Args:
+        clock: to be watched.
+        tolerance_s: smaller changes between two looks are drift [s].
+    """
+
+    def __init__(self, clock: Clock, tolerance_s: float = 0.5) -> None:
+        self._clock = clock
+        self._tolerance_s = tolerance_s
+        self._offset_s = self._look()
+
+    def stepped_s(self) -> float:
+        """Return the step since the last look [s], 0.0 if there was none."""
+        before, self._offset_s = self._offset_s, self._look()
+        change_s = self._offset_s - before
+        return change_s if abs(change_s) > self._tolerance_s else 0.0
+
+    def _look(self) -> float:
+        return self._clock.wall().timestamp() - self._clock.monotonic_s()
