@@ -233,10 +233,14 @@ def _operating(
             return None, "contactor feedback says open, yet current flows"
         return OperatingStatus.POWERED_DOWN, ""
     if contactor is Contactor.UNKNOWN:
-        awaited = [name for name in profile.required if name not in signals.heard]
-        if awaited:
-            return None, f"not heard yet: {', '.join(awaited)}"
-        return None, "contactor feedback is neither open nor closed"
+        return None, _why_no_contactor(signals, profile)
     if flow is None:
         return None, "current is unknown"
     return flow.reported, ""
+
+
+def _why_no_contactor(signals: Signals, profile: Profile) -> str:
+    awaited = [name for name in profile.required if name not in signals.heard]
+    if awaited:
+        return f"not heard yet: {', '.join(awaited)}"
+    return "contactor feedback is neither open nor closed"

@@ -1,0 +1,78 @@
+"""Body of the control thread of one device: status first, then its commands.
+
+All in one thread, so that an interlock never judges another status than the one that is reported.
+"""
+
+import threading
+from collections.abc import Callable
+
+from agent.clock import Clock
+from agent.device import Device
+from agent.executor import Executor
+from agent.observer import Observer
+from bms_can.frame import Frame
+from bms_can.guard import Heard
+
+LEAST_GAP_S = 0.003  # at most some 300 passes a second on a busy bus
+
+
+class ControlLoop:
+    """Steps observer and executor at each change of the battery, and at least every 0.1 s.
+
+    Attributes:
+        beats: loop passes, for the watchdog.
+        foreign: frames with our control identifiers that another node sent.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        observer: Observer,
+        executor: Executor,
+        clock: Clock,
+        on_foreign: Callable[[Frame], None],
+    ) -> None:
+        self._device = device
+        self._observer = observer
+        self._executor = executor
+        self._clock = clock
+        self._on_foreign = on_foreign
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self.beats = 0
+        self.foreign = 0
+
+    def take(self, frame: Frame) -> None:
+        """Take a frame from the bus; called in the receive thread."""
+        heard = self._device.control.hear(frame)
+        if heard is Heard.OTHER:
+            if self._device.intake.take(frame):
+                self._wake.set()
+            return
+        if heard is Heard.FOREIGN:
+            self.foreign += 1
+            self._on_foreign(frame)
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Have a look now; may be called from any thread."""
+        self._wake.set()
+
+    def run(self) -> None:
+        """Step until `stop`. To be the target of a thread."""
+        while not self._stop.is_set():
+            self.beats += 1
+            self._wake.clear()
+            pause_s = self.step()
+            self._clock.wait(self._wake, pause_s)
+            self._clock.wait(self._stop, LEAST_GAP_S)
+
+    def step(self) -> float:
+        """Look once; return when to look again at the latest [s]."""
+        self._observer.step()
+        return self._executor.step()
+
+    def stop(self) -> None:
+        """Let `run` return."""
+        self._stop.set()
+        self._wake.set()

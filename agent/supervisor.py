@@ -1,0 +1,150 @@
+"""Body of the main thread: are all others alive and moving, did the clock step, was a stop asked?
+
+One dead or stuck thread ends the process with an error; systemd starts it again, and a restart
+never sends a frame.
+"""
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+from agent.clock import Clock
+
+LOOK_S = 0.5
+STEP_S = 0.5  # a larger change of wall minus monotonic is a step of the clock
+STUCK_S = 15.0  # reliability rule 56
+JOIN_S = 4.0
+EXIT_THREAD_DIED = 70  # EX_SOFTWARE of sysexits.h
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A thread to be.
+
+    Attributes:
+        name: of the thread.
+        run, stop: its body, and what lets it return.
+        beats: a number that grows while it works; `stuck_s`: longest time without growth [s].
+    """
+
+    name: str
+    run: Callable[[], None]
+    stop: Callable[[], None]
+    beats: Callable[[], int]
+    stuck_s: float = STUCK_S
+
+
+class Supervisor:
+    """Starts the workers, watches them, and stops them.
+
+    Args:
+        workers: the other threads.
+        clock: time.
+        on_step: called after a step of the wall clock.
+        on_stop: called first when the end has come, so that waiting calls end.
+        notify_socket: systemd's socket, "" without systemd.
+    """
+
+    def __init__(
+        self,
+        workers: Sequence[Worker],
+        clock: Clock,
+        on_step: Callable[[], None],
+        on_stop: Callable[[], None],
+        notify_socket: str = "",
+    ) -> None:
+        self._workers = tuple(workers)
+        self._clock = clock
+        self._on_step = on_step
+        self._on_stop = on_stop
+        self._notify_socket = notify_socket
+        self._stop = threading.Event()
+        self._failure = ""
+        self._beats: dict[str, tuple[int, float]] = {}
+        self._offset_s = self._wall_offset_s()
+
+    def stop(self) -> None:
+        """Let `run` return; may be called from a signal handler or any thread."""
+        self._stop.set()
+
+    def fail(self, why: str) -> None:
+        """End the process with an error; may be called from any thread."""
+        self._failure = self._failure or why
+        self._stop.set()
+
+    def run(self) -> int:
+        """Run everything until `stop` or a failure; return the exit code."""
+        threading.excepthook = self._note_death
+        threads = [
+            threading.Thread(target=worker.run, name=worker.name) for worker in self._workers
+        ]
+        for thread in threads:
+            thread.start()
+        notify(self._notify_socket, "READY=1")
+        while not self._stop.is_set():
+            self._clock.wait(self._stop, LOOK_S)
+            self.look({thread.name for thread in threads if thread.is_alive()})
+        notify(self._notify_socket, "STOPPING=1")
+        return self._end(threads)
+
+    def look(self, alive: set[str]) -> None:
+        """Check everything once; `alive`: names of the threads that live."""
+        now_s = self._clock.monotonic_s()
+        for worker in self._workers:
+            beats, since_s = self._beats.get(worker.name, (-1, now_s))
+            if worker.beats() != beats:
+                self._beats[worker.name] = (worker.beats(), now_s)
+            elif now_s - since_s > worker.stuck_s:
+                self.fail(f"{worker.name} has not moved for {now_s - since_s:.1f} s")
+            if worker.name not in alive and not self._stop.is_set():
+                self.fail(f"{worker.name} has ended")
+        offset_s = self._wall_offset_s()
+        if abs(offset_s - self._offset_s) > STEP_S:
+            log.warning("the wall clock stepped by %.1f s", offset_s - self._offset_s)
+            self._on_step()
+        self._offset_s = offset_s
+        if not self._failure:
+            notify(self._notify_socket, "WATCHDOG=1")
+
+    def _wall_offset_s(self) -> float:
+        return self._clock.wall().timestamp() - self._clock.monotonic_s()
+
+    def _note_death(self, death: threading.ExceptHookArgs) -> None:
+        name = death.thread.name if death.thread else "a thread"
+        trace: TracebackType | None = death.exc_traceback
+        log.critical("%s died", name, exc_info=(death.exc_type, death.exc_value, trace))  # type: ignore[arg-type]  # a dead thread has a value
+        self.fail(f"{name} died: {death.exc_value!r}")
+
+    def _end(self, threads: Sequence[threading.Thread]) -> int:
+        self._on_stop()
+        for worker in self._workers:
+            worker.stop()
+        for thread in threads:
+            thread.join(JOIN_S)
+            if thread.is_alive():
+                self._failure = self._failure or f"{thread.name} does not end"
+        threading.excepthook = threading.__excepthook__
+        if self._failure:
+            log.critical("ending: %s", self._failure)
+            return EXIT_THREAD_DIED
+        return 0
+
+
+def notify(path: str, state: str) -> None:
+    """Tell systemd (sd_notify protocol: a datagram to its socket); nothing without systemd."""
+    if not path:
+        return
+    address = "\0" + path[1:] if path.startswith("@") else path
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        sender.sendto(state.encode(), address)
+
+
+def notify_socket() -> str:
+    """Return systemd's socket from the environment, "" without systemd."""
+    return os.environ.get("NOTIFY_SOCKET", "")
