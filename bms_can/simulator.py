@@ -56,8 +56,7 @@ class Simulator:
         """When the next frame is due [s]; infinite for a battery that sends nothing by itself."""
         if self._ready:
             return -math.inf
-        cyclic = (each.next_s for each in self._senders if each.period_s is not None)
-        return min(cyclic, default=math.inf)
+        return min((sender.next_s for sender in self._senders), default=math.inf)
 
     def due_frames(self, now_s: float) -> list[Frame]:
         """Return the frames that are due at `now_s` [s]: answers first, then cyclic messages."""

@@ -15,6 +15,8 @@ from bms_can.simulator_values import Inverse, Raw, Setter
 
 DEADLINE_PERIODS = 3  # period of a message without a cycle time: this part of its deadline
 
+BEAT_TOLERANCE_S = 1e-6  # rounding of times [s]
+
 Selected = dict[str, Raw]
 SignalPage = tuple[Selected, tuple[str, ...]]  # (multiplexer values, signals that are there)
 
@@ -27,7 +29,7 @@ class Sender:
         message: its definition.
         period_s: [s], None for a message that only answers.
         pages, fields, setters: what the payload is made of.
-        next_s: when it is due next [s].
+        start_s: time of the first beat [s]; beat: number of the next one.
         sent: frames so far.
         counter: rolling counter of the next frame, not yet wrapped.
     """
@@ -37,16 +39,24 @@ class Sender:
     pages: tuple[SignalPage, ...]
     fields: Mapping[str, Field]
     setters: Mapping[str, Setter]
-    next_s: float
+    start_s: float
+    beat: int = 0
     sent: int = 0
     counter: int = 0
 
+    @property
+    def next_s(self) -> float:
+        """When it is due next [s]; infinite for a message that only answers.
+
+        A multiple of the period since the start, so that no error adds up.
+        """
+        return math.inf if self.period_s is None else self.start_s + self.beat * self.period_s
+
     def is_due(self, now_s: float) -> bool:
-        """Tell whether it is due and plan the next time: on the beat, missed beats left out."""
-        if self.period_s is None or now_s < self.next_s:
+        """Tell whether it is due and plan the next beat; missed ones are left out."""
+        if self.period_s is None or now_s + BEAT_TOLERANCE_S < self.next_s:
             return False
-        missed = math.floor((now_s - self.next_s) / self.period_s)
-        self.next_s += (missed + 1) * self.period_s
+        self.beat = math.floor((now_s + BEAT_TOLERANCE_S - self.start_s) / self.period_s) + 1
         return True
 
     def payload(self, shown: View) -> bytes:

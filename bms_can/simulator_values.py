@@ -232,7 +232,7 @@ def physical_to_raw(slot: Slot, value: float) -> Raw:
 def other_raw(slot: Slot, taken: Iterable[Raw], default: Raw) -> Raw:
     """Return a raw value that is not among `taken`, rather one with a name; else `default`."""
     known = set(taken)
-    named: list[int] = sorted(slot.signal.choices or {})
+    named = sorted(int(raw) for raw in slot.signal.choices or {})
     for raw in (*named, *range(min(slot.field.highest + 1, MOST_TRIED))):
         if raw not in known:
             return raw

@@ -79,7 +79,8 @@ def test_dbc_is_read_strictly_by_cantools() -> None:
     """The file needs no mending: strict, UTF-8, no warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        database = cantools.database.load_file(DBC, encoding="utf-8", strict=True)
+        database = cantools.database.Database(strict=True)
+        database.add_dbc_file(DBC, encoding="utf-8")
     assert len(database.messages) == 16
 
 
