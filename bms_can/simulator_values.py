@@ -5,6 +5,7 @@ status. What the profile cannot say, such as a battery's own state machine, stan
 [simulator.signals]. A signal without a rule keeps the start value of the DBC, or 0.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -233,10 +234,8 @@ def other_raw(slot: Slot, taken: Iterable[Raw], default: Raw) -> Raw:
     """Return a raw value that is not among `taken`, rather one with a name; else `default`."""
     known = set(taken)
     named = sorted(int(raw) for raw in slot.signal.choices or {})
-    for raw in (*named, *range(min(slot.field.highest + 1, MOST_TRIED))):
-        if raw not in known:
-            return raw
-    return default
+    tried = itertools.chain(named, range(min(slot.field.highest + 1, MOST_TRIED)))
+    return next((raw for raw in tried if raw not in known), default)
 
 
 def _inside(slot: Slot, raw: Raw) -> Raw:
