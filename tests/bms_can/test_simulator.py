@@ -18,7 +18,7 @@ from bms_can.intake import Intake
 from bms_can.misbehaviour import misbehaviour
 from bms_can.pack import Answer, Pack, Refusal
 from bms_can.pack_cells import PackSettings
-from bms_can.profile import CommandCode, OperatingStatus, Profile
+from bms_can.profile import CommandCode, OperatingStatus, Profile, StateSignal
 from bms_can.profile_load import load_profile
 from bms_can.simulator import Simulator, settings_of
 from bms_can.simulator_bus import run
@@ -391,6 +391,20 @@ def test_odd_battery_lives_too(odd: tuple[Profile, Database]) -> None:
     assert bench.intake.decoded == len(bench.frames)
 
 
+def test_a_battery_may_have_no_idle_state(odd: tuple[Profile, Database]) -> None:
+    """Where the state signal lacks a state, the nearest one is sent; a word unknown is the start."""
+    profile, database = odd
+    rule = StateSignal("State.mode", {3: OperatingStatus.CHARGING, 0: OperatingStatus.POWERED_DOWN})
+    table = {"signals": {"Strings.version": {"from": "phase", "closed": 7}}}
+    status = replace(profile.status, state=rule)
+    bench = Bench(replace(profile, status=status, simulator=table), database)
+    bench.pass_time(1.0)
+    assert bench.frames_of("Strings")[-1].data[3] == 12
+    bench.send(CLOSE)
+    assert bench.pass_time(4.0).operating is OperatingStatus.CHARGING
+    assert bench.frames_of("Strings")[-1].data[3] == 7
+
+
 @pytest.mark.parametrize("key", ["errors", "hottest", "door"])
 def test_odd_alarms(odd: tuple[Profile, Database], key: str) -> None:
     """Bits, thresholds and values are turned round as well."""
@@ -403,14 +417,14 @@ def test_odd_alarms(odd: tuple[Profile, Database], key: str) -> None:
 
 
 def test_odd_details(odd: tuple[Profile, Database]) -> None:
-    """Nested pages, a start value outside of 0, the remote switch, a cyclic acknowledgement."""
+    """Nested pages, start values, the remote switch, a cyclic acknowledgement."""
     bench = Bench(*odd)
     bench.pass_time(2.0)
     cells = [bench.value(f"Cells.cell_{number}") for number in (1, 2, 3)]
     assert all(cell is not None and 3.2 < cell < 3.4 for cell in cells)
     strings = [frame.data for frame in bench.frames if frame.can_id == 769]
     assert len(strings) == 40
-    assert strings[-1][2] == 5
+    assert strings[-1][2:] == bytes([5, 12])
     assert (bench.value("State.remote"), bench.value("Strings.string_1")) == (1, 0)
     bench.pack.remote = False
     bench.send(CLOSE)
@@ -424,6 +438,7 @@ def test_odd_details(odd: tuple[Profile, Database]) -> None:
 @pytest.mark.parametrize(
     ("battery", "why"),
     [
+        ([], "simulator.battery: must be a table"),
         ({"cels": 12}, "simulator.battery.cels: there is no such key"),
         ({"cells": 0}, "simulator.battery.cells: must be a positive int"),
         ({"cells": 2.5}, "simulator.battery.cells: must be a positive int"),
@@ -431,7 +446,7 @@ def test_odd_details(odd: tuple[Profile, Database]) -> None:
     ],
 )
 def test_wrong_battery_is_refused(
-    ess_bau: tuple[Profile, Database], battery: dict[str, object], why: str
+    ess_bau: tuple[Profile, Database], battery: object, why: str
 ) -> None:
     """A mistake in [simulator.battery] is named with its key."""
     with pytest.raises(BadProfile, match=why):
@@ -443,10 +458,11 @@ def test_wrong_battery_is_refused(
     [
         ({"BAU_State.nope": 1}, "no signal BAU_State.nope"),
         ({"BAU_State.rack_count": [1]}, "neither number nor choice"),
+        ([], "simulator.signals: must be a table"),
     ],
 )
 def test_wrong_signals_are_refused(
-    ess_bau: tuple[Profile, Database], signals: dict[str, object], why: str
+    ess_bau: tuple[Profile, Database], signals: object, why: str
 ) -> None:
     """A mistake in [simulator.signals] is named with its signal."""
     with pytest.raises(BadProfile, match=why):
