@@ -84,12 +84,17 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._hub = hub
         self._on_ready = on_ready
+        self.failure: ConfigError | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then tell."""
         await super().startup(sockets)
         if self.started:
-            self._on_ready()
+            try:
+                self._on_ready()
+            except ConfigError as error:
+                self.failure = error
+                self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End long polls and streams at once. The signal is not raised again: exit status 0."""
@@ -128,7 +133,10 @@ def serve(options: Options) -> None:
             )
             url = _url(listener) + PREFIX
             hub = cast("Services", api.state.services).hub
-            Server(config, hub, lambda: _announce(url, options.ready_file)).run([listener])
+            server = Server(config, hub, lambda: _announce(url, options.ready_file))
+            server.run([listener])
+            if server.failure is not None:
+                raise server.failure
         finally:
             database.close()
 
@@ -156,8 +164,6 @@ def _url(listener: socket.socket) -> str:
 
 def _announce(url: str, ready_file: Path | None) -> None:
     line = f"ems-server: listening on {url}\n"
-    sys.stdout.write(line)
-    sys.stdout.flush()
     if ready_file is not None:
         part = ready_file.with_name(f"{ready_file.name}.{os.getpid()}")
         try:
@@ -165,6 +171,8 @@ def _announce(url: str, ready_file: Path | None) -> None:
             part.replace(ready_file)
         except OSError as error:
             raise ConfigError(f"--ready-file {ready_file}: {error.strerror}") from error
+    sys.stdout.write(line)
+    sys.stdout.flush()
 
 
 @contextmanager
