@@ -392,7 +392,7 @@ def test_odd_battery_lives_too(odd: tuple[Profile, Database]) -> None:
 
 
 def test_a_battery_may_have_no_idle_state(odd: tuple[Profile, Database]) -> None:
-    """Where the state signal lacks a state, the nearest one is sent; a word unknown is the start."""
+    """A state that the signal lacks becomes the nearest; an unknown word the start value."""
     profile, database = odd
     rule = StateSignal("State.mode", {3: OperatingStatus.CHARGING, 0: OperatingStatus.POWERED_DOWN})
     table = {"signals": {"Strings.version": {"from": "phase", "closed": 7}}}
