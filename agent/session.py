@@ -10,7 +10,7 @@ from typing import NamedTuple
 from agent.device import Device
 from agent.run import Run, frames_evidence
 from bms_can.commands import CommandState, Reason
-from bms_can.confirmation import effect_seen, messages_of, missing_proof
+from bms_can.confirmation import effect_seen, messages_of, missing_proof, proof_of
 from bms_can.errors import FrameRefused, SendFailed
 from bms_can.profile import CommandCode, CommandPlan, Condition
 from bms_can.signals import Signals
@@ -133,7 +133,8 @@ class Session:
             sample = signals.samples.get(condition.signal)
             return sample is not None and sample.raw in condition.values
 
-        return self._device.table.watch(frozenset({condition.message}), shows, now_s)
+        proof = proof_of(condition.signal, self._device.profile)
+        return self._device.table.watch(frozenset({proof}), shows, now_s)
 
     def _frames_of(self, watch: Watch | None, enough: int) -> list[dict[str, object]] | None:
         """Return the frames that fulfil a watch, None while there are not enough."""

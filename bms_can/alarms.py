@@ -11,7 +11,7 @@ from bms_can.profile import ActiveWhen, AlarmRule, Profile
 from bms_can.signals import Sample, Signals
 
 COMMUNICATION_LOST = "bms_communication_lost"
-MAX_LEVEL = 3
+MIN_LEVEL, MAX_LEVEL = 1, 3
 
 
 class ActiveAlarm(NamedTuple):
@@ -55,7 +55,9 @@ def is_active(when: ActiveWhen, sample: Sample) -> bool:
 
 
 def _active_alarm(rule: AlarmRule, sample: Sample) -> ActiveAlarm:
-    level = min(int(sample.raw), MAX_LEVEL) if rule.level is None else rule.level
+    level = rule.level
+    if level is None:
+        level = min(max(int(sample.raw), MIN_LEVEL), MAX_LEVEL)
     return ActiveAlarm(rule.key, level, rule.label_zh, rule.label_en, rule.blocks_close)
 
 

@@ -7,6 +7,7 @@ a send that returned proves nothing, only the echo of the frame does.
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import can
@@ -72,15 +73,14 @@ class Port:
         Raises:
             BusDown: the interface failed; close this port and open a new one.
         """
-        try:
-            message = self._bus.recv(timeout_s)
-        except (can.CanError, OSError, ValueError) as error:
-            # ValueError: select() on a socket that another thread closed.
-            raise BusDown(str(error)) from error
-        if message is None:
-            return None
-        if message.is_error_frame or message.is_remote_frame:
+        end_s = self._clock_s() + timeout_s
+        message = self._next_message(timeout_s)
+        while message is not None and (message.is_error_frame or message.is_remote_frame):
+            # Waits on: an error frame is no silence, and a burst of them must not look like it.
             self.dropped["error" if message.is_error_frame else "remote"] += 1
+            left_s = end_s - self._clock_s()
+            message = self._next_message(left_s) if left_s > 0 else None
+        if message is None:
             return None
         return Frame(
             self._clock_s(),
@@ -89,6 +89,13 @@ class Port:
             bytes(message.data),
             self._name,
         )
+
+    def _next_message(self, timeout_s: float) -> can.Message | None:
+        try:
+            return self._bus.recv(timeout_s)
+        except (can.CanError, OSError, ValueError) as error:
+            # ValueError: select() on a socket that another thread closed.
+            raise BusDown(str(error)) from error
 
     def send(self, frame: Frame) -> None:
         """Queue a frame. Returning means queued, never "on the wire" (reliability rule 21).
@@ -106,12 +113,15 @@ class Port:
         try:
             with self._sending:
                 self._bus.send(message)
-        except (can.CanError, OSError) as error:
+        except (can.CanError, OSError, ValueError) as error:
+            # ValueError: select() on a socket that can-rx closed meanwhile.
             raise SendFailed(str(error)) from error
 
     def close(self) -> None:
         """Close the bus; a `receive` in another thread ends within its time-out."""
-        self._bus.shutdown()
+        with suppress(can.CanError, OSError, ValueError):
+            # An adapter that is gone cannot be closed properly; there is nothing left to close.
+            self._bus.shutdown()
 
 
 def open_port(

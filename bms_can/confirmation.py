@@ -10,14 +10,23 @@ from bms_can.signals import Signals
 from bms_can.status import derive_status
 
 
+def proof_of(signal: str, profile: Profile) -> str:
+    """Return what must be newer than the send to prove something by a signal, for a watch.
+
+    Its message; the signal itself where it stands on one of several multiplexer pages, because a
+    frame of another page says nothing about it.
+    """
+    return signal if signal in profile.deadlines_s else signal.split(".", 1)[0]
+
+
 def messages_of(plan: CommandPlan, profile: Profile) -> frozenset[str]:
-    """Return the messages whose frames prove the effect; each must be newer than the send."""
+    """Return what proves the effect, see `proof_of`; each must be newer than the send."""
     confirmed = plan.confirmed
     signals = [condition.signal for condition in confirmed.conditions]
     if confirmed.statuses:
         signals += profile.status.signals()
     signals += [alarm.signal for alarm in profile.alarms if alarm.key in confirmed.alarms_cleared]
-    return frozenset(signal.split(".", 1)[0] for signal in signals)
+    return frozenset(proof_of(signal, profile) for signal in signals)
 
 
 def is_met(condition: Condition, signals: Signals, profile: Profile, now_s: float) -> bool:
@@ -59,6 +68,9 @@ def missing_proof(plan: CommandPlan, signals: Signals, profile: Profile, now_s: 
     still = [alarm.key for alarm in alarms.active if alarm.key in plan.confirmed.alarms_cleared]
     if still:
         parts.append(f"still active: {', '.join(still)}")
+    unclear = [key for key in alarms.unknown if key in plan.confirmed.alarms_cleared]
+    if unclear:
+        parts.append(f"still unknown: {', '.join(unclear)}")
     parts += [
         f"{condition.name} is not met"
         for condition in plan.confirmed.conditions

@@ -52,10 +52,12 @@ class ControlPort:
             port = self._port()
             if port is None:
                 raise SendFailed("the bus is down")
-            entry = self._guard.allow(frame, now_s)
-            if self.unsafe and not entry.when_latched:
-                raise FrameRefused("tx-unsafe", self.unsafe)
-            port.send(frame)
+            self._guard.allow(frame, now_s, self.unsafe)
+            try:
+                port.send(frame)
+            except SendFailed:
+                self._guard.withdraw(frame)
+                raise
 
     def hear(self, frame: Frame) -> Heard:
         """Look at a received frame: echo of ours, foreign control frame, or neither."""

@@ -71,25 +71,32 @@ class Guard:
     def __init__(self, entries: Sequence[GuardEntry]) -> None:
         self._entries = tuple(entries)
         self._ids = frozenset((entry.can_id, entry.extended) for entry in entries)
-        self._sent_at_s: dict[str, deque[float]] = {
-            entry.name: deque(maxlen=entry.per_minute) for entry in entries
+        self._sent_at_s: dict[GuardEntry, deque[float]] = {
+            entry: deque(maxlen=entry.per_minute) for entry in entries
         }
         self._awaited: deque[tuple[int, bool, bytes]] = deque(maxlen=ECHO_MEMORY)
         self.refused = 0
         self.foreign = ""
 
-    def allow(self, frame: Frame, now_s: float) -> GuardEntry:
+    def allow(self, frame: Frame, now_s: float, unsafe: str = "") -> GuardEntry:
         """Return the entry that lets `frame` pass at `now_s` [s], and count it as sent.
 
+        Args:
+            frame: what is to be sent.
+            now_s: monotonic [s].
+            unsafe: why only entries with `when_latched` may pass, "" while all is well.
+
         Raises:
-            FrameRefused: rule "unlisted", "rate" or "foreign-master".
+            FrameRefused: rule "unlisted", "foreign-master", "tx-unsafe" or "rate".
         """
         entry = next((entry for entry in self._entries if entry.matches(frame)), None)
         if entry is None:
             raise self._refusal("unlisted", frame, "no entry of the guard allows it")
         if self.foreign and not entry.when_latched:
             raise self._refusal("foreign-master", frame, f"{self.foreign} came from another sender")
-        sent = self._sent_at_s[entry.name]
+        if unsafe and not entry.when_latched:
+            raise self._refusal("tx-unsafe", frame, unsafe)
+        sent = self._sent_at_s[entry]
         if len(sent) == entry.per_minute and now_s - sent[0] < MINUTE_S:
             raise self._refusal("rate", frame, f"{entry.per_minute} in a minute are the most")
         sent.append(now_s)
@@ -112,9 +119,19 @@ class Guard:
         """Tell whether a frame that was let pass has not come back from the bus yet."""
         return (frame.can_id, frame.extended, frame.data) in self._awaited
 
+    def withdraw(self, frame: Frame) -> None:
+        """Expect no echo of a frame that was let pass but not taken: heard now, it is foreign."""
+        key = (frame.can_id, frame.extended, frame.data)
+        if key in self._awaited:
+            self._awaited.remove(key)
+
     def unlatch(self) -> None:
-        """Forget the foreign master: a person has dealt with it."""
+        """Forget the foreign master and every frame that did not come back: a person looked.
+
+        A lost frame of ours that comes out of a queue after this counts as foreign, rightly.
+        """
         self.foreign = ""
+        self._awaited.clear()
 
     def _refusal(self, rule: str, frame: Frame, why: str) -> FrameRefused:
         self.refused += 1

@@ -13,6 +13,8 @@ from bms_can.integrity import Integrity
 from bms_can.profile import Profile
 from bms_can.table import SignalTable
 
+MOST_UNKNOWN = 4096  # a babbling node with random identifiers must not fill the box's memory
+
 
 class Intake:
     """The way of a frame into the table of one device. Used by one thread.
@@ -22,6 +24,7 @@ class Intake:
         frames: all data frames offered.
         decoded: frames whose values were taken.
         unknown: frames with an identifier that the profile does not use, by (id, extended).
+        unknown_more: the same beyond the first `MOST_UNKNOWN` identifiers, without their names.
         bad: frames that changed nothing, by reason.
     """
 
@@ -34,6 +37,7 @@ class Intake:
         self.frames = 0
         self.decoded = 0
         self.unknown: Counter[tuple[int, bool]] = Counter()
+        self.unknown_more = 0
         self.bad: Counter[str] = Counter()
 
     def take(self, frame: Frame) -> bool:
@@ -44,7 +48,7 @@ class Intake:
         try:
             decoded = self._codec.decode(frame)
             if decoded is None:
-                self.unknown[frame.can_id, frame.extended] += 1
+                self._count_unknown(frame)
                 return False
             message, samples = decoded
             self._integrity.check(message, frame)
@@ -56,3 +60,10 @@ class Intake:
         changed = self._payloads.get(message) != frame.data
         self._payloads[message] = frame.data
         return changed
+
+    def _count_unknown(self, frame: Frame) -> None:
+        key = frame.can_id, frame.extended
+        if key in self.unknown or len(self.unknown) < MOST_UNKNOWN:
+            self.unknown[key] += 1
+        else:
+            self.unknown_more += 1

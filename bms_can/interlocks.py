@@ -91,7 +91,7 @@ def must_wait_for_current(situation: Situation, profile: Profile) -> Check | Non
     """
     limit_a = profile.interlocks.open_max_current_a
     current_a = situation.status.current_a
-    if limit_a is None or current_a is None or abs(current_a) < limit_a:
+    if limit_a is None or current_a is None or abs(current_a) <= limit_a:
         return None
     rule = profile.status.current
     return Check(
@@ -101,7 +101,7 @@ def must_wait_for_current(situation: Situation, profile: Profile) -> Check | Non
         subject="" if rule is None else rule.signal,
         value=f"{current_a:g} A",
         age_s=situation.status.age_s,
-        wanted=f"below {limit_a:g} A",
+        wanted=f"at most {limit_a:g} A",
     )
 
 

@@ -27,7 +27,7 @@ def read_alarms(tables: Iterable[Table], names: Names) -> tuple[AlarmRule, ...]:
 
 def _group(table: Table, names: Names) -> list[AlarmRule]:
     signals = names.signals(table, "signals")
-    when = _when(table, names, signals)
+    whens = {signal: _when(table, names, signal) for signal in signals or ("",)}
     level = _level(table)
     blocks = table.boolean("blocks_close", True)  # noqa: FBT003 - the default of the key
     labels = table.table("labels")
@@ -39,7 +39,7 @@ def _group(table: Table, names: Names) -> list[AlarmRule]:
     for signal in signals:
         name = signal.split(".", 1)[1]
         zh, en = _labels(labels, name, names.comment(signal))
-        rules.append(AlarmRule(name, signal, when, level, zh, en, blocks))
+        rules.append(AlarmRule(name, signal, whens[signal], level, zh, en, blocks))
     return rules
 
 
@@ -59,7 +59,8 @@ def _level(table: Table) -> int | None:
     return table.integer("level", minimum=1, maximum=MAX_LEVEL)
 
 
-def _when(table: Table, names: Names, signals: Iterable[str]) -> ActiveWhen:
+def _when(table: Table, names: Names, signal: str) -> ActiveWhen:
+    """Return when one signal of the group is an alarm: a choice may have its own raw value."""
     if isinstance(table.raw("active", "nonzero"), str):
         table.one_of("active", ("nonzero",), "nonzero")
         return ActiveWhen()
@@ -71,10 +72,10 @@ def _when(table: Table, names: Names, signals: Iterable[str]) -> ActiveWhen:
         return ActiveWhen()
     values = None
     if "values" in active:
-        values = frozenset[int | float]().union(
-            *(names.values(active, "values", signal) for signal in signals)
-        )
+        values = names.values(active, "values", signal)
     mask = active.integer("mask", None, minimum=1)
+    if mask is not None and signal and mask >> names.bits(*signal.split(".", 1)):
+        active.wrong("mask", f"{signal} has only {names.bits(*signal.split('.', 1))} bits")
     return ActiveWhen(values, mask, active.number("at_least", None), active.number("at_most", None))
 
 

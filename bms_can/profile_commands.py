@@ -13,7 +13,7 @@ from bms_can.codec import encode
 from bms_can.errors import BadValue
 from bms_can.frame import Frame, frame_text
 from bms_can.guard import GuardEntry
-from bms_can.integrity import Integrity
+from bms_can.integrity import Integrity, rule_mistakes
 from bms_can.profile import (
     COMMAND_KEYS,
     AlarmRule,
@@ -29,6 +29,8 @@ from bms_can.profile_names import Names
 from bms_can.toml_table import Table, kind_of
 
 MOST_REPEATS = 50
+MOST_COUNTER_VALUES = 65536  # one frame is built for each
+MOST_ID = {3: 0x7FF, 8: 0x1FFFFFFF}  # by number of digits
 DEFAULT_WINDOW_S = {  # reliability rule 11
     CommandCode.FAULT_RESET: 10.0,
     CommandCode.CLOSE_CONTACTOR: 20.0,
@@ -38,6 +40,10 @@ DEFAULT_STATUSES = {
     CommandCode.FAULT_RESET: (),
     CommandCode.CLOSE_CONTACTOR: (2, 3, 4),
     CommandCode.OPEN_CONTACTOR: (1,),
+}
+CONTRADICTIONS = {
+    CommandCode.CLOSE_CONTACTOR: {OperatingStatus.POWERED_DOWN},
+    CommandCode.OPEN_CONTACTOR: set(OperatingStatus) - {OperatingStatus.POWERED_DOWN},
 }
 GUARD_FRAME = re.compile(r"([0-9A-Fa-f]{3}|[0-9A-Fa-f]{8})#((?:[0-9A-Fa-f.]{2}){0,64})")
 
@@ -95,13 +101,19 @@ def _frames(
     automatic = {rule.counter, rule.checksum} - {None} if rule is not None else set()
     for name in automatic & values.keys():
         table.wrong(f"values.{name}", "is filled in by [[integrity]]")
+    if rule is not None and rule_mistakes(names.database, rule):
+        return ()  # said where the rule stands
+    if rule is not None and rule.modulo > MOST_COUNTER_VALUES:
+        table.wrong("message", f"its counter has {rule.modulo} values; too many to build frames of")
+        return ()
     try:
         definition = names.database.messages[message]
         payload = encode(definition, values | {str(name): 0 for name in automatic})
     except BadValue as error:
         table.wrong("values", str(error))
         return ()
-    sealed = Integrity(names.database, integrity).counter_frames(message, payload)
+    rules = {} if rule is None else {message: rule}
+    sealed = Integrity(names.database, rules).counter_frames(message, payload)
     can_id, extended = definition.frame_id, definition.is_extended_frame
     return tuple(Frame(0.0, can_id, extended, data) for data in sealed)
 
@@ -124,6 +136,9 @@ def _confirmation(
     statuses = frozenset(status for status in OperatingStatus if status in given)
     if len(statuses) != len(given):
         table.wrong("operating_status", "must be a list of 1, 2, 3, 4")
+    if code in CONTRADICTIONS and statuses & CONTRADICTIONS[code]:
+        name = code.name.lower()
+        table.wrong("operating_status", f"{sorted(map(int, statuses))} does not prove {name}")
     default = ("*",) if code is CommandCode.FAULT_RESET else ()
     cleared = _alarm_keys(table, "alarms_cleared", default, alarms)
     conditions = tuple(names.condition(one) for one in table.tables("conditions"))
@@ -196,13 +211,26 @@ def read_guard(top: Table, commands: Mapping[CommandCode, CommandPlan]) -> tuple
                 table.wrong("name", "is used twice")
             entries.append(entry)
     for plan in commands.values():
-        for frame in plan.frames:
-            if not any(entry.matches(frame) for entry in entries):
-                text = frame_text(frame.can_id, frame.extended, frame.data)
-                name = plan.code.name.lower()
-                top.wrong("guard", f"no entry allows {text}, which {name} would send")
-                break
+        mistakes = (_guard_mistake(entries, plan, frame) for frame in plan.frames)
+        first = next((mistake for mistake in mistakes if mistake), "")
+        if first:
+            top.wrong("guard", first)
     return tuple(entries)
+
+
+def _guard_mistake(entries: Sequence[GuardEntry], plan: CommandPlan, frame: Frame) -> str:
+    """Return why the guard's list does not fit a frame of a command, "" if it does."""
+    name = plan.code.name.lower()
+    text = frame_text(frame.can_id, frame.extended, frame.data)
+    fitting = [entry for entry in entries if entry.matches(frame)]
+    if not fitting:
+        return f"no entry allows {text}, which {name} would send"
+    if fitting[0].per_minute < plan.repeat:
+        return f'"{fitting[0].name}" allows too few per minute: {name} sends {plan.repeat} in a row'
+    late = [entry.name for entry in fitting if entry.when_latched]
+    if late and plan.code is not CommandCode.OPEN_CONTACTOR:
+        return f'"{late[0]}" has when_latched and allows {text}, which {name} would send'
+    return ""
 
 
 def _entry(table: Table) -> GuardEntry | None:
@@ -215,6 +243,8 @@ def _entry(table: Table) -> GuardEntry | None:
         if text:
             table.wrong("frame", 'must look like "1811F4E5#01000000000000.."')
         return None
+    if int(found[1], 16) > MOST_ID[len(found[1])]:
+        table.wrong("frame", f"{found[1]} is no identifier: the largest is 7FF or 1FFFFFFF")
     digits = found[2].upper()
     return GuardEntry(
         name=name,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bms_can.database import Database, cycle_time_ms, load
 from bms_can.errors import BadProfile
-from bms_can.integrity import ALGORITHMS
+from bms_can.integrity import ALGORITHMS, rule_mistakes
 from bms_can.profile import (
     AlarmRule,
     Condition,
@@ -35,6 +35,7 @@ from bms_can.profile_telemetry import read_telemetry
 from bms_can.toml_table import Table, read_toml
 
 LEAST_DEADLINE_S = 0.5  # reliability rule 26
+MOST_DEADLINE_MS = 600_000  # a typing mistake must not make silence look like a state for years
 PERIODS_OF_GRACE = 3
 
 
@@ -52,10 +53,12 @@ def load_profile(path: str | Path, dbc: str | Path | None = None) -> tuple[Profi
     """
     top = read_toml(path)
     head = top.table("profile", required=True)
-    named = head.text("dbc", "" if dbc is not None else None)
-    if dbc is None and named is None:
-        raise BadProfile(str(path), ["profile.dbc: is missing"])
-    database = load(dbc if dbc is not None else Path(path).parent / str(named))
+    named = head.text("dbc") if dbc is None else head.text("dbc", "")
+    if "\0" in named:
+        head.wrong("dbc", "is no file name")
+    if top.mistakes:
+        raise BadProfile(str(path), top.mistakes)
+    database = load(Path(path).parent / named if dbc is None else dbc)
     profile = _Reader(top, str(path), database).read()
     mistakes = top.finish()
     if mistakes or profile is None:
@@ -76,6 +79,9 @@ class _Reader:
         """Return the profile; None when a section was too wrong to build one."""
         top, head = self._top, self._top.table("profile")
         self._check_pin(head)
+        name, channel = head.text("name"), head.text("channel", None)
+        description, maker = head.text("description", ""), head.text("maker", "")
+        simulator = dict(top.table("simulator").items())
         status = self._status(top.table("operating_status", required=True))
         alarms = read_alarms(top.tables("alarms"), self._names)
         telemetry = read_telemetry(top.table("telemetry"), self._names)
@@ -95,13 +101,13 @@ class _Reader:
         if top.mistakes:
             return None
         return Profile(
-            name=head.text("name"),
+            name=name,
             path=self._path,
             dbc_path=self._database.path,
             dbc_sha256=self._database.sha256,
-            description=head.text("description", ""),
-            maker=head.text("maker", ""),
-            channel=head.text("channel", None),
+            description=description,
+            maker=maker,
+            channel=channel,
             required=required,
             deadlines_s=deadlines_s,
             status=status,
@@ -112,9 +118,9 @@ class _Reader:
             commands=commands,
             interlocks=interlocks,
             guard=guard,
-            wanted=wanted,
+            wanted=dict.fromkeys(required, ()) | wanted,
             read_only_reason=reason,
-            simulator=dict(top.table("simulator").items()),
+            simulator=simulator,
         )
 
     def _check_pin(self, head: Table) -> None:
@@ -141,6 +147,8 @@ class _Reader:
                 if raw in states:
                     values.wrong(key, f"raw value {raw} stands for two states")
                 states[raw] = status
+        if "values" in table and not any(str(int(status)) in values for status in OperatingStatus):
+            table.wrong("values", "names no state: its keys are 1, 2, 3, 4")
         return StateSignal(signal, states)
 
     def _contactor(self, table: Table) -> ContactorRule:
@@ -180,16 +188,27 @@ class _Reader:
                 table.wrong("algorithm", "checksum and algorithm belong together")
             asked = table.integer("modulo", None, minimum=2)
             for message in self._names.messages(table, "messages"):
-                modulo = 0
-                for key, name in (("counter", counter), ("checksum", checksum)):
-                    if name is not None and not self._names.has_signal(message, name):
-                        table.wrong(key, f"{message} has no signal {name}")
-                    elif key == "counter" and name is not None:
-                        modulo = asked or 2 ** self._names.bits(message, name)
+                modulo = asked or 2 ** self._names.bits(message, counter or "")
+                rule = IntegrityRule(message, counter, modulo, checksum, algorithm)
+                self._check_integrity(table, rule)
                 if message in rules:
                     table.wrong("messages", f"{message} has two integrity rules")
-                rules[message] = IntegrityRule(message, counter, modulo, checksum, algorithm)
+                rules[message] = rule
         return rules
+
+    def _check_integrity(self, table: Table, rule: IntegrityRule) -> None:
+        named = {"counter": rule.counter, "checksum": rule.checksum}
+        missing = {
+            key: name
+            for key, name in named.items()
+            if name is not None and not self._names.has_signal(rule.message, name)
+        }
+        for key, name in missing.items():
+            table.wrong(key, f"{rule.message} has no signal {name}")
+        belong = (rule.checksum is None) == (rule.algorithm is None)
+        if belong and not missing and rule.algorithm in (None, *ALGORITHMS):
+            for mistake in rule_mistakes(self._database, rule):
+                table.wrong("", mistake)
 
     def _limits(self, table: Table) -> dict[str, SignalLimits]:
         limits: dict[str, SignalLimits] = {}
@@ -197,13 +216,11 @@ class _Reader:
             one = table.table(signal)
             if not self._names.exists(signal):
                 table.wrong(signal, self._names.unknown(signal))
-            limits[signal] = SignalLimits(
-                sentinels=frozenset(
-                    value for value in one.scalars("sentinels", ()) if not isinstance(value, str)
-                ),
-                minimum=one.number("minimum", None),
-                maximum=one.number("maximum", None),
-            )
+            sentinels = self._names.values(one, "sentinels", signal, ())
+            least, most = one.number("minimum", None), one.number("maximum", None)
+            if least is not None and most is not None and least > most:
+                one.wrong("maximum", f"must be at least the minimum, {least:g}")
+            limits[signal] = SignalLimits(sentinels, least, most)
         return limits
 
     def _wanted(
@@ -243,7 +260,7 @@ class _Reader:
         for message in dict.fromkeys((*required, *wanted)):
             if not self._names.has_message(message):
                 continue
-            given_ms = own.integer(message, None, minimum=1)
+            given_ms = own.integer(message, None, minimum=1, maximum=MOST_DEADLINE_MS)
             deadlines_s[message] = self._deadline_s(own, message, given_ms)
             pages = self._names.pages(message)
             for signal in wanted.get(message, ()) if pages > 1 else ():
@@ -257,4 +274,5 @@ class _Reader:
         if not cycle_ms:
             table.wrong(message, "the DBC gives no cycle time for it; give its deadline here")
             return LEAST_DEADLINE_S
-        return max(PERIODS_OF_GRACE * cycle_ms / 1000, LEAST_DEADLINE_S)
+        grace_ms = min(PERIODS_OF_GRACE * cycle_ms, MOST_DEADLINE_MS)
+        return max(grace_ms / 1000, LEAST_DEADLINE_S)

@@ -27,6 +27,7 @@ class Receiver:
     Attributes:
         port: the open port, None while there is none.
         opened: how often the bus was opened.
+        frames: data frames handed on.
         last_error: text of the last failure, "" while there was none.
         beats: loop passes, for the watchdog.
     """
@@ -43,6 +44,7 @@ class Receiver:
         self._stop = threading.Event()
         self.port: Port | None = None
         self.opened = 0
+        self.frames = 0
         self.last_error = ""
         self.beats = 0
 
@@ -51,33 +53,34 @@ class Receiver:
         wait_s = FIRST_WAIT_S
         while not self._stop.is_set():
             self.beats += 1
+            before = self.frames
             try:
-                port = self._open_bus()
+                self._listen()
             except BusDown as error:
                 self.last_error = str(error)
+                wait_s = FIRST_WAIT_S if self.frames > before else wait_s
                 self._stop.wait(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
-                continue
-            self.opened += 1
-            self.port = port
-            try:
-                if self._pump(port):
-                    wait_s = FIRST_WAIT_S
-            except BusDown as error:
-                self.last_error = str(error)
-            finally:
-                self.port = None
-                port.close()
-            self._stop.wait(wait_s)
-            wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+            else:
+                # Silence, not failure: reopen at once. A silent battery can still be told to open.
+                wait_s = FIRST_WAIT_S
 
     def stop(self) -> None:
         """Let `run` return within its poll time."""
         self._stop.set()
 
-    def _pump(self, port: Port) -> bool:
-        """Hand on frames until silence or stop; tell whether any came."""
-        heard = False
+    def _listen(self) -> None:
+        """Open the bus, hand on frames until silence, stop or BusDown, and close it."""
+        port = self._open_bus()
+        self.opened += 1
+        self.port = port
+        try:
+            self._pump(port)
+        finally:
+            self.port = None
+            port.close()
+
+    def _pump(self, port: Port) -> None:
         quiet_polls = 0
         while not self._stop.is_set() and quiet_polls * POLL_S < self._silence_s:
             self.beats += 1
@@ -85,6 +88,6 @@ class Receiver:
             if frame is None:
                 quiet_polls += 1
                 continue
-            heard, quiet_polls = True, 0
+            quiet_polls = 0
+            self.frames += 1
             self._take(frame)
-        return heard

@@ -220,18 +220,18 @@ def _flow(
 def _operating(
     signals: Signals, profile: Profile, now_s: float, contactor: Contactor, flow: Flow | None
 ) -> tuple[OperatingStatus | None, str]:
-    if profile.status.state is not None:
-        operating = _from_state(signals, profile, now_s)
-        seen = signals.samples.get(profile.status.state.signal)
-        value = "not heard yet" if seen is None else f"{seen.raw:g}, which is no known state"
-        why = f"{profile.status.state.signal} is {value}"
-        return operating, "" if operating is not None else why
     if contactor is Contactor.OPEN:
         rule = profile.status.current
         trusted = rule is not None and not rule.ignored_when_open
         if trusted and flow is not None and flow.wanted is not OperatingStatus.IDLE:
             return None, "contactor feedback says open, yet current flows"
         return OperatingStatus.POWERED_DOWN, ""
+    if profile.status.state is not None:
+        operating = _from_state(signals, profile, now_s)
+        seen = signals.samples.get(profile.status.state.signal)
+        value = "not heard yet" if seen is None else f"{seen.raw:g}, which is no known state"
+        why = f"{profile.status.state.signal} is {value}"
+        return operating, "" if operating is not None else why
     if contactor is Contactor.UNKNOWN:
         return None, _why_no_contactor(signals, profile)
     if flow is None:

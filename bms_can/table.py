@@ -26,10 +26,11 @@ class Watch:
     before the moment proves nothing: each of `messages` must have come after it.
 
     Attributes:
-        messages: names of the messages that count.
+        messages: names of the messages that count; "Message.Signal" counts only the frames that
+            carry this signal (it stands on one of several multiplexer pages).
         predicate: the condition, given all values with this frame's in place and its time [s].
         after_s: only frames later than this count [s].
-        counts: frames in a row for which it held, by message.
+        counts: frames in a row for which it held, by name.
         frames: the frames of the current streak, newest last, the last few kept.
     """
 
@@ -41,15 +42,19 @@ class Watch:
 
     @property
     def streak(self) -> int:
-        """Frames in a row of the message that was heard least."""
+        """Frames in a row of the message (or signal) that was heard least."""
         return min((self.counts.get(message, 0) for message in self.messages), default=0)
 
-    def see(self, message: str, frame: Frame, signals: Signals) -> None:
-        """Take one accepted frame into account."""
-        if message not in self.messages or frame.at_s <= self.after_s:
+    def see(
+        self, message: str, samples: Mapping[str, Sample], frame: Frame, signals: Signals
+    ) -> None:
+        """Take one accepted frame and the samples it brought into account."""
+        names = [name for name in self.messages if name == message or name in samples]
+        if not names or frame.at_s <= self.after_s:
             return
         if self.predicate(signals, frame.at_s):
-            self.counts[message] = self.counts.get(message, 0) + 1
+            for name in names:
+                self.counts[name] = self.counts.get(name, 0) + 1
             self.frames.append(frame)
         else:
             self.counts.clear()
@@ -76,7 +81,7 @@ class SignalTable:
             self._samples.update(samples)
             self._heard[message] = self._next_heard(message, frame.at_s)
             for watch in self._watches:
-                watch.see(message, frame, Signals(self._samples, self._heard))
+                watch.see(message, samples, frame, Signals(self._samples, self._heard))
 
     def _next_heard(self, message: str, at_s: float) -> Heard:
         before = self._heard.get(message)

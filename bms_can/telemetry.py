@@ -1,5 +1,7 @@
 """Platform fields from signal values. Pure. Unknown is None, in an array too."""
 
+from math import isfinite
+
 from bms_can.profile import Profile, TelemetryField
 from bms_can.signals import Signals
 
@@ -29,5 +31,7 @@ def _value(
     return _rounded(sample.value * field.factor + field.offset)
 
 
-def _rounded(value: float) -> float | int:
-    return value if isinstance(value, int) else round(value, DECIMALS)
+def _rounded(value: float) -> Value:
+    if isinstance(value, int):
+        return value
+    return round(value, DECIMALS) if isfinite(value) else None
