@@ -29,6 +29,8 @@ from ems.metrics import Metrics
 from ems.services import Services, Settings
 
 PREFIX = "/wad/ems/v1/api"
+#: Events are published this long after they are stored: the device is served first [s].
+FEED_AFTER_S = 0.02
 _LOG = logging.getLogger("ems")
 _ABOUT = (
     "下发BMS控制, 获取BMS状态, 同步BMS状态 as the vendor documents them, and our additions. "
@@ -107,6 +109,7 @@ async def _feed(app: Services) -> None:
     number = await run_in_threadpool(last_number, app.database)
     while True:
         await app.hub.poked.wait()
+        await asyncio.sleep(FEED_AFTER_S)
         app.hub.poked.clear()
         try:
             while found := await run_in_threadpool(events_after, app.database, number):

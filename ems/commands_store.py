@@ -24,7 +24,7 @@ from ems.command_rules import (
 from ems.command_views import command_view, event_view
 from ems.database import Database
 from ems.errors import BadParameter, NoRecord
-from ems.issue import Issue, check_room, life_ms, repeat_of
+from ems.issue import Issue, check_room, is_full, life_ms, repeat_of
 from ems.schema import command_events, commands, meta
 from ems.security import Principal
 
@@ -81,14 +81,14 @@ class CommandStore:
             known = repeat_of(connection, issue)
             if known is not None:
                 return known, False
-            self._settle(connection, issue.body.device_uid)
-            check_room(connection, issue.body.device_uid)
+            if is_full(connection, issue.body.device_uid):
+                self._settle(connection, issue.body.device_uid)
+                check_room(connection, issue.body.device_uid)
             command_id = str(uuid.uuid4())
             row = self._new_row(command_id, issue, life)
             connection.execute(commands.insert().values(row))
             note = {"reason": issue.body.reason, "detail": f"{issue.who.name} ({issue.who.key_id})"}
             self.note(connection, command_id, "operator", QUEUED, **note)
-            self.remember_wall(connection)
         return command_id, True
 
     def take(self, device_uid: str) -> Taken:
@@ -97,8 +97,10 @@ class CommandStore:
             with self._db.read() as connection:
                 return Taken(is_new=False, rows=_unfinished(connection, device_uid))
         with self._db.write() as connection:
-            self._settle(connection, device_uid)
             rows = _unfinished(connection, device_uid)
+            if any(row["deadline_mono_ms"] <= self._clock.monotonic_ms() for row in rows):
+                self._settle(connection, device_uid)
+                rows = _unfinished(connection, device_uid)
             news = [row for row in rows if row["delivered_version"] < row["version"]]
             for row in news:
                 self._hand_out(connection, row)

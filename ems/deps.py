@@ -1,8 +1,11 @@
-"""What every call goes through, in this order: key, role, form of the parameters, scope, body."""
+"""What every call goes through, in this order: key, role, form of the parameters, scope, body.
+
+Dependencies that read the store are `def` (a worker thread each); the others cost no thread change.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Query, Security
 from fastapi.security import APIKeyHeader
@@ -42,13 +45,13 @@ def principal(request: Request, text: Annotated[str | None, Security(_HEADER)]) 
 AnyKey = Annotated[Principal, Depends(principal)]
 
 
-def _operator(who: AnyKey) -> Principal:
+async def _operator(who: AnyKey) -> Principal:
     if who.role != "operator":
         raise NotOwner("this call needs an operator key")
     return who
 
 
-def _device(who: AnyKey) -> Principal:
+async def _device(who: AnyKey) -> Principal:
     if who.role != "device":
         raise NotOwner("this call needs a device key")
     return who
@@ -103,15 +106,18 @@ _Page = Annotated[int, Query(ge=1, le=1_000_000)]
 _Size = Annotated[int, Query(alias="page-size", ge=1, le=200)]
 
 
-class Page:
-    """One page of a list: `offset` and `limit` for the store."""
+class Page(NamedTuple):
+    """One page of a list, for the store."""
 
-    def __init__(self, page: _Page = 1, page_size: _Size = 20) -> None:
-        self.offset = (page - 1) * page_size
-        self.limit = page_size
+    offset: int
+    limit: int
 
 
-PageOf = Annotated[Page, Depends()]
+async def _page(page: _Page = 1, page_size: _Size = 20) -> Page:
+    return Page((page - 1) * page_size, page_size)
+
+
+PageOf = Annotated[Page, Depends(_page)]
 
 
 class BodyTooLarge(BadParameter):

@@ -54,7 +54,13 @@ def repeat_of(connection: Connection, issue: Issue) -> str | None:
 
 def check_room(connection: Connection, device_uid: str) -> None:
     """Refuse (429) when too many commands of the device are unfinished."""
+    if is_full(connection, device_uid):
+        text = f"device_uid: {MAX_UNFINISHED} commands are unfinished, no more are taken"
+        raise BadParameter(text, 429)
+
+
+def is_full(connection: Connection, device_uid: str) -> bool:
+    """Say whether as many commands of the device are unfinished as it may have."""
     mine = and_(commands.c.device_uid == device_uid, ~commands.c.finished)
     count = connection.scalar(select(func.count()).select_from(commands).where(mine)) or 0
-    if count >= MAX_UNFINISHED:
-        raise BadParameter(f"device_uid: {count} commands are unfinished, no more are taken", 429)
+    return count >= MAX_UNFINISHED

@@ -50,7 +50,6 @@ class ResultStore:
             self._keep(connection, result, refused=not fits)
             if fits:
                 self._move(connection, row, result)
-            self._issued.remember_wall(connection)
             view = command_view(_command_of(connection, result))
         if not fits:
             raise BadParameter(f"state: {result.state} cannot follow {view['state']}", 409)

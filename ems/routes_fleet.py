@@ -25,7 +25,7 @@ KEEP_ALIVE_S = 15.0
 
 
 @router.get("/test-apikey", summary="Test a key", responses=answers(TestKeyAnswer, 401, 503))
-def check_apikey(_who: AnyKey) -> JSONResponse:
+async def check_apikey(_who: AnyKey) -> JSONResponse:
     """Say that the key is good, in the vendor's words: no envelope here."""
     return JSONResponse({"message": "ok"})
 
