@@ -82,9 +82,7 @@ def read_key_file(path: str | Path, *, credentials_directory: str | None = None)
     ours = credentials_directory is not None and Path(path).parent == Path(credentials_directory)
     forbidden = _OTHERS & ~stat.S_IRGRP if ours else _OTHERS
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            data = file.read(_MAX_BYTES + 1) if stat.S_ISREG(mode) else b""
+        mode, data = _read(path)
     except OSError as error:
         raise BadConfig(str(path), [f"cannot be read: {error.strerror or error}"]) from error
     if not stat.S_ISREG(mode):
@@ -93,6 +91,16 @@ def read_key_file(path: str | Path, *, credentials_directory: str | None = None)
         why = f"mode {stat.S_IMODE(mode):04o} lets others read the key; run: chmod 600 {path}"
         raise BadConfig(str(path), [why])
     return _to_secret(path, data)
+
+
+def _read(path: str | Path) -> tuple[int, bytes]:
+    """Return mode and content of what is open, so that nobody swaps the file in between."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        return mode, os.read(descriptor, _MAX_BYTES + 1) if stat.S_ISREG(mode) else b""
+    finally:
+        os.close(descriptor)
 
 
 def _to_secret(path: str | Path, data: bytes) -> Secret:
