@@ -8,13 +8,11 @@ import threading
 from collections.abc import Callable
 
 from agent.clock import Clock
-from agent.cloud import Cloud
 from agent.errors import CloudClosed, CloudError
 from agent.executor import Offer
 from agent.payload import Pending
 from agent.retry import decide
 
-WAIT_S = 25
 REFUSED_WAIT_S = 60.0  # the platform refuses this device's polls for good; a person has to act
 
 log = logging.getLogger(__name__)
@@ -24,7 +22,7 @@ class Poller:
     """Keeps one long poll open.
 
     Args:
-        cloud: the platform.
+        ask: one long poll; returns its answer or raises CloudError.
         device_uid: whose commands.
         clock: time.
         offer: takes each command; may be given the same one again and again.
@@ -39,14 +37,14 @@ class Poller:
     def __init__(
         self,
         *,
-        cloud: Cloud,
+        ask: Callable[[], Pending],
         device_uid: str,
         clock: Clock,
         offer: Callable[[Offer], None],
         wake_sync: Callable[[], None],
         chance: Callable[[], float],
     ) -> None:
-        self._cloud = cloud
+        self._ask = ask
         self._uid = device_uid
         self._clock = clock
         self._offer = offer
@@ -62,7 +60,7 @@ class Poller:
         while not self._stop.is_set():
             self.beats += 1
             try:
-                pending = self._cloud.get_pending(self._uid, WAIT_S)
+                pending = self._ask()
             except CloudClosed:
                 return
             except CloudError as error:

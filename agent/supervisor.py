@@ -40,29 +40,28 @@ class Worker:
     stuck_s: float = STUCK_S
 
 
+def _nothing() -> None:
+    """Stand where no reaction is needed."""
+
+
 class Supervisor:
     """Starts the workers, watches them, and stops them.
 
     Args:
-        workers: the other threads.
         clock: time.
+        notify_socket: systemd's socket, "" without systemd.
+
+    Attributes:
+        workers: the other threads; set before `run`.
         on_step: called after a step of the wall clock.
         on_stop: called first when the end has come, so that waiting calls end.
-        notify_socket: systemd's socket, "" without systemd.
     """
 
-    def __init__(
-        self,
-        workers: Sequence[Worker],
-        clock: Clock,
-        on_step: Callable[[], None],
-        on_stop: Callable[[], None],
-        notify_socket: str = "",
-    ) -> None:
-        self._workers = tuple(workers)
+    def __init__(self, clock: Clock, notify_socket: str = "") -> None:
+        self.workers: Sequence[Worker] = ()
+        self.on_step: Callable[[], None] = _nothing
+        self.on_stop: Callable[[], None] = _nothing
         self._clock = clock
-        self._on_step = on_step
-        self._on_stop = on_stop
         self._notify_socket = notify_socket
         self._stop = threading.Event()
         self._failure = ""
@@ -81,9 +80,7 @@ class Supervisor:
     def run(self) -> int:
         """Run everything until `stop` or a failure; return the exit code."""
         threading.excepthook = self._note_death
-        threads = [
-            threading.Thread(target=worker.run, name=worker.name) for worker in self._workers
-        ]
+        threads = [threading.Thread(target=worker.run, name=worker.name) for worker in self.workers]
         for thread in threads:
             thread.start()
         notify(self._notify_socket, "READY=1")
@@ -96,7 +93,7 @@ class Supervisor:
     def look(self, alive: set[str]) -> None:
         """Check everything once; `alive`: names of the threads that live."""
         now_s = self._clock.monotonic_s()
-        for worker in self._workers:
+        for worker in self.workers:
             beats, since_s = self._beats.get(worker.name, (-1, now_s))
             if worker.beats() != beats:
                 self._beats[worker.name] = (worker.beats(), now_s)
@@ -107,7 +104,7 @@ class Supervisor:
         offset_s = self._wall_offset_s()
         if abs(offset_s - self._offset_s) > STEP_S:
             log.warning("the wall clock stepped by %.1f s", offset_s - self._offset_s)
-            self._on_step()
+            self.on_step()
         self._offset_s = offset_s
         if not self._failure:
             notify(self._notify_socket, "WATCHDOG=1")
@@ -122,8 +119,8 @@ class Supervisor:
         self.fail(f"{name} died: {death.exc_value!r}")
 
     def _end(self, threads: Sequence[threading.Thread]) -> int:
-        self._on_stop()
-        for worker in self._workers:
+        self.on_stop()
+        for worker in self.workers:
             worker.stop()
         for thread in threads:
             thread.join(JOIN_S)

@@ -1,0 +1,71 @@
+"""bms-agent check: is a configuration, or a profile with its DBC, complete and coherent?"""
+
+import os
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+from agent.config import Config, load
+from bms_can.database import Database
+from bms_can.frame import frame_text
+from bms_can.profile import Profile, StatusRule
+from bms_can.profile_load import load_profile
+from bms_can.toml_table import read_toml
+
+
+def main(arguments: Namespace) -> int:
+    """Check one file; wrong input raises, with every mistake."""
+    if "profile" in read_toml(arguments.file):
+        lines = profile_lines(*load_profile(arguments.file, arguments.dbc))
+    else:
+        lines = config_lines(load(arguments.file, os.environ))
+    for line in lines:
+        print(line)  # noqa: T201 - the command's output
+    return 0
+
+
+def config_lines(config: Config) -> Iterator[str]:
+    """Yield what a good configuration says, and check each of its profiles."""
+    platform = config.platform
+    yield f"platform    {platform.url}, a report every {platform.sync_period_s:g} s"
+    yield f"key         from {platform.key_file}"
+    yield f"state       {config.state_dir}"
+    for device in config.devices:
+        mode = "listens only" if device.read_only else "may send commands"
+        yield f"device      {device.uid} on {device.can.interface} {device.can.channel}, {mode}"
+        yield from (f"  {line}" for line in profile_lines(*load_profile(device.profile)))
+    yield "good: bms-agent run would start with this"
+
+
+def profile_lines(profile: Profile, database: Database) -> Iterator[str]:
+    """Yield what a good profile says, for a person to compare with the battery's manual."""
+    yield f"profile     {profile.name} ({profile.path})"
+    count = len(database.messages)
+    yield f"DBC         {database.path}, {count} messages, read as {database.encoding}"
+    for warning in database.warnings:
+        yield f"warning     {warning}"
+    yield f"status      {_status_words(profile.status)}"
+    for message in profile.required:
+        deadline_ms = profile.deadlines_s[message] * 1000
+        yield f"required    {message}, at the latest every {deadline_ms:g} ms"
+    yield f"alarms      {len(profile.alarms)}"
+    yield f"telemetry   {len(profile.telemetry)} fields"
+    for code, plan in profile.commands.items():
+        first = plan.frames[0]
+        text = frame_text(first.can_id, first.extended, first.data)
+        times = f"{plan.repeat} x every {plan.period_s * 1000:g} ms" if plan.repeat > 1 else "once"
+        yield f"command     {int(code)} {code.name.lower()}: {text}, {times}"
+    if profile.read_only_reason:
+        yield f"read-only   {profile.read_only_reason}"
+    yield f"good: {Path(profile.path).name} fits its DBC"
+
+
+def _status_words(rule: StatusRule) -> str:
+    if rule.state is not None:
+        return f"from {rule.state.signal}"
+    contactors = [] if rule.contactor is None else [each.signal for each in rule.contactor.signals]
+    words = f"contactor {', '.join(contactors)}"
+    if rule.current is None:
+        return words
+    sign = "charging" if rule.current.sign > 0 else "discharging"
+    return f"{words}; current {rule.current.signal}, positive = {sign}"

@@ -1,0 +1,268 @@
+"""Builds the objects of the agent from its configuration. The only place that sees all of it."""
+
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
+
+from agent import jobs
+from agent.clock import Clock
+from agent.cloud import Cloud
+from agent.config import Config, DeviceConfig
+from agent.control_loop import ControlLoop
+from agent.deliver import Deliverer
+from agent.device import Device
+from agent.executor import Executor, Offer
+from agent.gate import Gate, sent_before
+from agent.journal import Journal
+from agent.journal_rows import Stamp
+from agent.observer import Observer
+from agent.outbox import Outbox
+from agent.poll import Poller
+from agent.schedule import Schedule
+from agent.site import tighten
+from agent.supervisor import Supervisor, Worker, notify_socket
+from bms_can.bus import BusSettings, open_port
+from bms_can.control import ControlPort
+from bms_can.database import Database
+from bms_can.frame import Frame, frame_text
+from bms_can.guard import Guard
+from bms_can.intake import Intake
+from bms_can.profile import Profile
+from bms_can.profile_load import load_profile
+from bms_can.receiver import Receiver
+
+JOURNAL_FILE, QUEUE_FILE = "journal.db", "queue.db"
+DISTRIBUTION = "bms-can-agent"
+POLL_STUCK_S = 1200.0  # a long poll lasts 40 s at the most, a back-off up to 900 s
+RX_STUCK_S = 60.0  # the longest wait before the bus is opened again is 30 s
+HOUSEKEEPING_S = 6 * 3600.0
+# python-can drivers that give no own frames back; there "sent" rests on the driver's word.
+NO_ECHO = frozenset({"slcan", "serial", "usb2can", "nican", "iscan"})
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Everything that belongs to one device."""
+
+    device: Device
+    receiver: Receiver
+    loop: ControlLoop
+    observer: Observer
+    executor: Executor
+    poller: Poller
+    gate: Gate
+    sync: jobs.SyncState
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """The whole agent, built and not yet started."""
+
+    links: tuple[Link, ...]
+    supervisor: Supervisor
+    journal: Journal
+    outbox: Outbox
+    cloud: Cloud
+    schedule: Schedule
+    deliverer: Deliverer
+
+    def run(self) -> int:
+        """Run until `supervisor.stop`; return the exit code."""
+        self.schedule.start()
+        try:
+            return self.supervisor.run()
+        finally:
+            self.cloud.close()
+            self.schedule.stop()
+            self.outbox.close()
+            self.journal.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all devices of a box share."""
+
+    config: Config
+    clock: Clock
+    journal: Journal
+    outbox: Outbox
+    cloud: Cloud
+    deliverer: Deliverer
+    schedule: Schedule
+
+
+def build(config: Config, clock: Clock) -> System:
+    """Build the agent.
+
+    Raises:
+        BadInput: a profile or DBC is wrong.
+        JournalFailed, OutboxFailed: the state directory cannot be used.
+    """
+    loaded = [(each, *_profile(each, config)) for each in config.devices]
+    supervisor = Supervisor(clock, notify_socket())
+    shared = _shared(config, clock, supervisor)
+    links = tuple(_link(shared, *each) for each in loaded)
+    for link in links:
+        _plan_sync(shared, link)
+    schedule, deliverer = shared.schedule, shared.deliverer
+    job = partial(jobs.housekeeping, shared.journal, clock)
+    schedule.every(HOUSEKEEPING_S, job, "housekeeping", HOUSEKEEPING_S)
+    supervisor.workers = [
+        *(worker for link in links for worker in _workers(link)),
+        Worker("deliver", deliverer.run, deliverer.stop, _beats(deliverer), POLL_STUCK_S),
+    ]
+    supervisor.on_step = schedule.clock_stepped
+    supervisor.on_stop = shared.cloud.close
+    return System(
+        links, supervisor, shared.journal, shared.outbox, shared.cloud, schedule, deliverer
+    )
+
+
+def _profile(device: DeviceConfig, config: Config) -> tuple[Profile, Database]:
+    """Read the profile of a device and tighten its interlocks as the site wants."""
+    profile, database = load_profile(device.profile)
+    tightened, ignored = tighten(profile, config.site)
+    for line in ignored:
+        log.warning("device %s: [site] %s", device.uid, line)
+    return replace(tightened, channel=None), database
+
+
+def _shared(config: Config, clock: Clock, supervisor: Supervisor) -> Shared:
+    stamp = Stamp.of(clock)
+    journal = Journal(config.state_dir / JOURNAL_FILE, stamp, config.journal_max_bytes)
+    journal.note("start", stamp, {"version": version(DISTRIBUTION)})
+    outbox = Outbox(
+        config.state_dir / QUEUE_FILE,
+        partial(journal.reserve, "report"),
+        stamp.wall,
+        max_bytes=config.outbox_max_bytes,
+    )
+    platform = config.platform
+    cloud = Cloud(platform.url, platform.key, clock, platform.deadline_s, platform.ca_file)
+    deliverer = Deliverer(
+        cloud=cloud,
+        journal=journal,
+        outbox=outbox,
+        device_uids=[each.uid for each in config.devices],
+        clock=clock,
+        chance=random.random,
+    )
+    schedule = Schedule(clock, lambda error: supervisor.fail(f"a job raised {error!r}"))
+    return Shared(config, clock, journal, outbox, cloud, deliverer, schedule)
+
+
+def _link(shared: Shared, config: DeviceConfig, profile: Profile, database: Database) -> Link:
+    """Build what belongs to one device; its parts call each other in a circle, tied here."""
+    clock, journal, uid = shared.clock, shared.journal, config.uid
+    settings = _bus_settings(config)
+    receiver = Receiver(
+        partial(open_port, settings, clock.monotonic_s),
+        lambda frame: loop.take(frame),  # noqa: PLW0108 - the loop is built below
+    )
+    control = ControlPort(Guard(profile.guard), lambda: receiver.port, read_only=config.read_only)
+    device = Device(
+        uid=uid,
+        profile=profile,
+        intake=Intake(profile, database),
+        control=control,
+        read_only=config.read_only,
+        echo=settings.interface not in NO_ECHO,
+        listening_since_s=clock.monotonic_s(),
+    )
+    wake_sync = partial(shared.schedule.wake, _sync_name(uid))
+
+    def changed() -> None:
+        wake_sync()
+        shared.deliverer.wake()
+
+    gate = Gate(
+        device,
+        partial(_lockout, journal),
+        partial(_doubt, journal, clock),
+        sent_before(journal, uid, clock),
+    )
+    executor = Executor(device, journal, clock, gate, shared.deliverer.wake)
+    box = partial(_box, journal, device)
+    observer = Observer(device, shared.outbox, clock, box, changed)
+    loop = ControlLoop(device, observer, executor, clock, partial(_note_foreign, uid))
+
+    def offer(each: Offer) -> None:
+        executor.offer(each)
+        loop.wake()
+
+    poller = Poller(
+        ask=partial(shared.cloud.get_pending, uid, shared.config.platform.poll_wait_s),
+        device_uid=uid,
+        clock=clock,
+        offer=offer,
+        wake_sync=wake_sync,
+        chance=random.random,
+    )
+    return Link(device, receiver, loop, observer, executor, poller, gate, jobs.SyncState())
+
+
+def _bus_settings(config: DeviceConfig) -> BusSettings:
+    bus = config.can
+    return BusSettings(bus.interface, bus.channel, bus.bitrate, bus.fd, bus.options)
+
+
+def _lockout(journal: Journal) -> str:
+    lockout = journal.lockout()
+    return "" if lockout is None else f"{lockout.reason} ({lockout.who}, {lockout.since})"
+
+
+def _doubt(journal: Journal, clock: Clock) -> str:
+    if journal.forgetful(clock.monotonic_s(), clock.boot_id()):
+        return "the journal was lost; commands that it knew may come back"
+    return ""
+
+
+def _box(journal: Journal, device: Device) -> Mapping[str, object]:
+    """Return the facts about the box that go out with each report."""
+    return {
+        "version": version(DISTRIBUTION),
+        "lockout": _lockout(journal),
+        "read_only": device.read_only or bool(device.profile.read_only_reason),
+        "tx_unsafe": device.control.unsafe,
+        "foreign_master": device.control.foreign,
+        "battery": device.profile.name,
+    }
+
+
+def _note_foreign(uid: str, frame: Frame) -> None:
+    """Another node uses our control identifier."""
+    text = frame_text(frame.can_id, frame.extended, frame.data)
+    log.error(
+        "device %s: another node sends control frame %s; remote closes are refused", uid, text
+    )
+
+
+def _plan_sync(shared: Shared, link: Link) -> None:
+    uid, period_s = link.device.uid, shared.config.platform.sync_period_s
+    job = partial(
+        jobs.sync, uid, link.observer, shared.cloud, shared.outbox, shared.clock, link.sync
+    )
+    first_s = random.uniform(0, min(1.0, period_s))  # noqa: S311 - spreads load, no secret
+    shared.schedule.every(period_s, job, _sync_name(uid), first_s)
+
+
+def _sync_name(uid: str) -> str:
+    return f"sync {uid}"
+
+
+def _beats(part: ControlLoop | Receiver | Poller | Deliverer) -> Callable[[], int]:
+    return lambda: part.beats
+
+
+def _workers(link: Link) -> list[Worker]:
+    uid, rx, loop, poll = link.device.uid, link.receiver, link.loop, link.poller
+    return [
+        Worker(f"can-rx {uid}", rx.run, rx.stop, _beats(rx), RX_STUCK_S),
+        Worker(f"control {uid}", loop.run, loop.stop, _beats(loop)),
+        Worker(f"poll {uid}", poll.run, poll.stop, _beats(poll), POLL_STUCK_S),
+    ]
