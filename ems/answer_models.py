@@ -26,6 +26,12 @@ class StatusData(BaseModel):
     observed_at: str | None = Field(description="RFC 3339 UTC")
 
 
+class SyncData(StatusData):
+    """Status after a sync; the device also gets the largest sequence that is held."""
+
+    sequence: int = Field(default=0, description="in answers to a device only")
+
+
 class DetailsData(StatusData):
     """The last report, whole."""
 
@@ -167,6 +173,12 @@ class StatusAnswer(Success):
     """A status."""
 
     data: StatusData
+
+
+class SyncAnswer(Success):
+    """A status after a sync."""
+
+    data: SyncData
 
 
 class DetailsAnswer(Success):

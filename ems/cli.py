@@ -3,11 +3,12 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ems.errors import ConfigError
+from ems.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     from ems.registry import Registry
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         return int(args.run(args))
-    except ConfigError as error:
+    except (ConfigError, StoreError) as error:
         print(f"ems-server: {error}", file=sys.stderr)
         return EX_CONFIG
 
@@ -162,30 +163,38 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _registry(path: Path) -> "Registry":
+@contextmanager
+def _registry(path: Path) -> "Iterator[Registry]":
     from ems.clock import SystemClock  # noqa: PLC0415  # heavy
     from ems.database import open_database  # noqa: PLC0415  # heavy
     from ems.registry import Registry  # noqa: PLC0415  # heavy
 
-    return Registry(open_database(path), SystemClock())
+    database = open_database(path)
+    try:
+        yield Registry(database, SystemClock())
+    finally:
+        database.close()
 
 
 def _device_add(args: argparse.Namespace) -> int:
     names = ("code", "license_code", "location", "affiliation")
     facts = {name: getattr(args, name) for name in names}
-    _registry(args.db).add_device(args.uid, args.name, facts)
+    with _registry(args.db) as registry:
+        registry.add_device(args.uid, args.name, facts)
     return 0
 
 
 def _device_list(args: argparse.Namespace) -> int:
-    _, found = _registry(args.db).list_devices(None, 0, 1_000_000)
+    with _registry(args.db) as registry:
+        _, found = registry.list_devices(None, 0, 1_000_000)
     for item in found:
         print(json.dumps(item, ensure_ascii=False))
     return 0
 
 
 def _key_create(args: argparse.Namespace) -> int:
-    key = _registry(args.db).create_key(args.role, args.name, args.device)
+    with _registry(args.db) as registry:
+        key = registry.create_key(args.role, args.name, args.device)
     if not args.quiet:
         scope = ", ".join(args.device) or "all devices"
         print(
@@ -198,11 +207,14 @@ def _key_create(args: argparse.Namespace) -> int:
 
 
 def _key_list(args: argparse.Namespace) -> int:
-    for item in _registry(args.db).list_keys():
+    with _registry(args.db) as registry:
+        found = registry.list_keys()
+    for item in found:
         print(json.dumps(item, ensure_ascii=False))
     return 0
 
 
 def _key_revoke(args: argparse.Namespace) -> int:
-    _registry(args.db).revoke_key(args.key_id)
+    with _registry(args.db) as registry:
+        registry.revoke_key(args.key_id)
     return 0

@@ -20,6 +20,7 @@ from ems.answer_models import (
     ReportsAnswer,
     ResultAnswer,
     StatusAnswer,
+    SyncAnswer,
     TestKeyAnswer,
 )
 from ems.payloads import IssueBody, ReportsBody, ResultBody, SyncBody
@@ -39,6 +40,7 @@ _WHY: dict[int, str] = {
 _MODELS: tuple[type[BaseModel], ...] = (
     IssueAnswer,
     StatusAnswer,
+    SyncAnswer,
     DetailsAnswer,
     CommandAnswer,
     CommandLifeAnswer,

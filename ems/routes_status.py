@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from ems.answer_models import DetailsAnswer, StatusAnswer
+from ems.answer_models import DetailsAnswer, StatusAnswer, SyncAnswer
 from ems.answers import ok
 from ems.deps import KIB, AnyDevice, AnyKey, OperatorsDevice, parse_body, read_body
 from ems.errors import DeviceTimeout, NotOwner
@@ -16,7 +16,7 @@ from ems.hub import REASK_S, Channel, pause, until_gone
 from ems.openapi import answers, body_of
 from ems.payloads import SyncBody
 from ems.services import Services, services
-from ems.status_store import StatusView
+from ems.status_store import StatusView, Stored
 
 router = APIRouter(tags=["status"])
 
@@ -43,7 +43,7 @@ def get_details(request: Request, device_uid: OperatorsDevice) -> JSONResponse:
     "/bms-control/sync",
     summary="同步BMS状态",
     openapi_extra=body_of(SyncBody, required=False),
-    responses=answers(StatusAnswer, 400, 401, 503),
+    responses=answers(SyncAnswer, 400, 401, 503),
 )
 async def sync(request: Request, who: AnyKey, device_uid: AnyDevice) -> JSONResponse:
     """Report a status (device key, body), or ask the device for a new one (operator key, no body).
@@ -56,15 +56,15 @@ async def sync(request: Request, who: AnyKey, device_uid: AnyDevice) -> JSONResp
     if who.role == "device":
         if not raw:
             raise NotOwner("a device reports its status: a body is needed")
-        view = await _report(app, device_uid, await parse_body(request, SyncBody, raw))
-    else:
-        if raw:
-            raise NotOwner("only the device itself may report: send no body")
-        view = await _ask(request, app, device_uid)
+        stored = await _report(app, device_uid, await parse_body(request, SyncBody, raw))
+        return ok(stored.data(), _SYNCED)
+    if raw:
+        raise NotOwner("only the device itself may report: send no body")
+    view = await _ask(request, app, device_uid)
     return ok(view.data(), _SYNCED)
 
 
-async def _report(app: Services, device_uid: str, body: SyncBody) -> StatusView:
+async def _report(app: Services, device_uid: str, body: SyncBody) -> Stored:
     stored = await run_in_threadpool(app.statuses.put, device_uid, body)
     app.metrics.statuses.labels("accepted" if stored.accepted else "older").inc()
     app.hub.publish_status(stored.view.data())
@@ -72,7 +72,7 @@ async def _report(app: Services, device_uid: str, body: SyncBody) -> StatusView:
     channel.wake()
     if channel.sync_wanted:  # perhaps not new enough: ask again until the operator has an answer
         asyncio.get_running_loop().call_later(REASK_S, _ask_again, channel)
-    return stored.view
+    return stored
 
 
 def _ask_again(channel: Channel) -> None:

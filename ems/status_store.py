@@ -45,10 +45,15 @@ class StatusView:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Outcome of a report: whether it was newer, and the state now."""
+    """Outcome of a report: whether it was newer, the largest sequence, and the state now."""
 
     accepted: bool
+    sequence: int
     view: StatusView
+
+    def data(self) -> dict[str, Any]:
+        """Return the answer to the device: the sequence lets one that lost its count go on."""
+        return self.view.data() | {"sequence": self.sequence}
 
 
 class StatusStore:
@@ -87,7 +92,9 @@ class StatusStore:
         )
         with self._db.write() as connection:
             accepted = connection.execute(newer).rowcount == 1
-            return Stored(accepted, self._view(connection, device_uid))
+            where = status.c.device_uid == device_uid
+            sequence = connection.scalar(select(status.c.sequence).where(where))
+            return Stored(accepted, int(sequence or 0), self._view(connection, device_uid))
 
     def get(self, device_uid: str) -> StatusView:
         """Return what is known about a device now."""

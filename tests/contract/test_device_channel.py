@@ -271,6 +271,7 @@ def test_older_reports_never_overwrite(box: Box) -> None:
     box.report(10, operating_status=3)
     late = box.report(9, operating_status=1)
     assert (late.status_code, late.json()["data"]["operating_status"]) == (200, 3)
+    assert late.json()["data"]["sequence"] == 10
 
 
 def test_a_disconnected_device_has_no_operating_status(operator: httpx.Client, box: Box) -> None:

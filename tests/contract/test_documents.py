@@ -72,7 +72,7 @@ def test_real_answers_have_the_documented_shape(operator: httpx.Client, box: Box
     pending = box.http.get("/bms-control/pending", params=query)
     report = {"sequence": 1, "kind": "k", "body": {"x": [1]}}
     cases: list[tuple[type[BaseModel], httpx.Response]] = [
-        (shapes.StatusAnswer, put),
+        (shapes.SyncAnswer, put),
         (shapes.StatusAnswer, operator.get("/bms-control", params=query)),
         (shapes.DetailsAnswer, operator.get("/bms-control/details", params=query)),
         (shapes.PendingAnswer, pending),
