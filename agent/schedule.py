@@ -17,6 +17,7 @@ from apscheduler.events import (
     EVENT_JOB_EXECUTED,
     EVENT_JOB_MAX_INSTANCES,
     EVENT_JOB_MISSED,
+    EVENT_JOB_SUBMITTED,
     JobEvent,
 )
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -30,7 +31,8 @@ Job = Callable[[], object]
 
 WORKERS = 4
 _HANDOVER_S = 0.05  # between the end of a job's function and APScheduler's counting it as ended
-_MASK = EVENT_JOB_ERROR | EVENT_JOB_EXECUTED | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_MISSED
+_SKIPS = EVENT_JOB_MAX_INSTANCES | EVENT_JOB_MISSED
+_MASK = EVENT_JOB_ERROR | EVENT_JOB_EXECUTED | EVENT_JOB_SUBMITTED | _SKIPS
 _DEFAULTS = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
 
 
@@ -60,6 +62,8 @@ class _Task:
         self.period_s = period_s
         self.running = False
         self.again = False
+        self.submits = 0
+        self.starts = 0
         self.started_s = float("-inf")
         self.finished_s = now_s
 
@@ -153,6 +157,7 @@ class Schedule:
         with self._lock:
             task = self._tasks[name]
             task.running, task.again = True, False
+            task.starts += 1
             task.started_s = self._clock.monotonic_s()
         try:
             task.job()
@@ -169,13 +174,24 @@ class Schedule:
     def _heard(self, event: JobEvent) -> None:
         if event.code == EVENT_JOB_ERROR:
             self._on_error(event.exception)
-        elif event.code == EVENT_JOB_EXECUTED:
-            with self._lock:
-                again = self._tasks[event.job_id].again
-            if again:
-                self.wake(event.job_id)
-        else:
+        elif event.code & _SKIPS:
             self._was_skipped(event.job_id)
+        elif self._wants_again(event):
+            self.wake(event.job_id)
+
+    def _wants_again(self, event: JobEvent) -> bool:
+        """Tell whether a run has ended during which the job was woken.
+
+        A run can end while APScheduler still submits it; what its end asks for is then overwritten
+        with the regular next time. "Submitted" comes after that, so it is looked at again there.
+        """
+        with self._lock:
+            task = self._tasks[event.job_id]
+            if event.code == EVENT_JOB_SUBMITTED:
+                task.submits += 1
+                if task.starts < task.submits:
+                    return False  # not begun yet: it will see what the wake was about
+            return task.again and not task.running
 
     def _was_skipped(self, name: str) -> None:
         """Count it; a run that met only the handover of the last one is made good."""
