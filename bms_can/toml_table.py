@@ -71,20 +71,17 @@ class Table:
 
     def wrong(self, key: str, why: str) -> None:
         """Record a mistake at `key` of this table, once; an empty key means the table itself."""
-        where = self._where(key) if key else self.path
-        line = f"{where}: {why}" if where else why
+        line = f"{self._where(key)}: {why}" if key or self.path else why
         if line not in self.mistakes:
             self.mistakes.append(line)
 
     def raw(self, key: str, default: object = REQUIRED) -> object:
         """Return the value as parsed. Missing: `default`, or a mistake and None."""
         value = self._look(key)
-        if value is not _ABSENT:
-            return value
-        if default is REQUIRED:
+        if value is _ABSENT and default is REQUIRED:
             self.wrong(key, "is missing")
             return None
-        return default
+        return default if value is _ABSENT else value
 
     def items(self) -> Iterator[tuple[str, object]]:
         """Yield every key and value of a table whose keys are free; none of them is unknown."""
@@ -148,7 +145,7 @@ class Table:
     ) -> object:
         """Return a finite number as float, within the limits, both included."""
         value = self._look(key)
-        if type(value) is int:
+        if type(value) is int:  # not a bool
             try:
                 value = float(value)
             except OverflowError:
@@ -227,7 +224,7 @@ class Table:
         return tuple(self.mistakes)
 
     def _where(self, key: str) -> str:
-        return f"{self.path}.{key}" if self.path else key
+        return f"{self.path}.{key}" if self.path and key else self.path or key
 
     def _look(self, key: str) -> object:
         self._asked[key] = None
