@@ -50,6 +50,7 @@ class Link:
     """Everything that belongs to one device."""
 
     device: Device
+    database: Database
     receiver: Receiver
     loop: ControlLoop
     observer: Observer
@@ -203,7 +204,9 @@ def _link(shared: Shared, config: DeviceConfig, profile: Profile, database: Data
         wake_sync=wake_sync,
         chance=random.random,
     )
-    return Link(device, receiver, loop, observer, executor, poller, gate, jobs.SyncState())
+    return Link(
+        device, database, receiver, loop, observer, executor, poller, gate, jobs.SyncState()
+    )
 
 
 def _bus_settings(config: DeviceConfig) -> BusSettings:
