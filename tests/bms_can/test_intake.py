@@ -1,0 +1,154 @@
+"""A frame is taken whole or changes nothing."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bms_can import intake as module
+from bms_can.database import Database
+from bms_can.frame import Frame
+from bms_can.intake import Intake
+from bms_can.profile import Profile
+from bms_can.status import derive_status
+from tests.bms_can.build import Battery
+
+STATE_ID = 0x1801E5F4
+
+
+@pytest.fixture
+def intake(loaded: tuple[Profile, Database]) -> Intake:
+    """Return an empty intake of our default battery."""
+    return Intake(*loaded)
+
+
+def test_a_good_frame_is_taken(intake: Intake, battery: Battery) -> None:
+    """Its values are in the table, with its time."""
+    assert intake.take(battery.frame("BAU_State", 5.0, contactor_status="closed"))
+    sample = intake.table.snapshot().samples["BAU_State.contactor_status"]
+    assert (sample.raw, sample.at_s) == (1, 5.0)
+    assert (intake.frames, intake.decoded, intake.bad, intake.unknown) == (1, 1, {}, {})
+
+
+def test_new_bytes_are_told_apart_from_a_repetition(intake: Intake, battery: Battery) -> None:
+    """The same bytes again bring nothing new, but keep the message fresh."""
+    frame = battery.frame("BAU_Energy", 1.0, soc=50)
+    assert intake.take(frame)
+    assert not intake.take(frame._replace(at_s=2.0))
+    assert intake.take(battery.frame("BAU_Energy", 3.0, soc=51))
+    assert intake.table.heard()["BAU_Energy"].count == 3
+
+
+def spoilt(battery: Battery, how: str) -> Frame:
+    """Return a frame that must change nothing."""
+    frame = battery.frame("BAU_State", 2.0, contactor_status="closed")
+    data = frame.data
+    if how == "length":
+        return frame._replace(data=data[:7])
+    if how == "too long":
+        return frame._replace(data=data + b"\0")
+    if how == "checksum":
+        return frame._replace(data=bytes([data[0] ^ 4]) + data[1:])
+    if how == "mux":
+        return battery.frame("BAU_CellVoltages", 2.0)._replace(data=b"\x63" + bytes(7))
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [("length", "length"), ("too long", "length"), ("checksum", "checksum"), ("mux", "mux")],
+)
+def test_a_bad_frame_changes_nothing(
+    intake: Intake, battery: Battery, how: str, reason: str
+) -> None:
+    """It is counted by its reason; values, times and counts of the table stay."""
+    intake.take(battery.frame("BAU_State", 1.0))
+    before = intake.table.snapshot()
+    assert not intake.take(spoilt(battery, how))
+    after = intake.table.snapshot()
+    assert (after.samples, after.heard) == (before.samples, before.heard)
+    assert intake.bad == {reason: 1}
+    assert (intake.frames, intake.decoded) == (2, 1)
+
+
+def test_a_frozen_sender_is_not_fresh(intake: Intake, battery: Battery) -> None:
+    """The same frame for ever, with its counter standing still, is silence."""
+    frame = battery.frame("BAU_State", 1.0)
+    intake.take(frame)
+    for i in range(10):
+        intake.take(frame._replace(at_s=2.0 + i))
+    assert intake.bad == {"counter": 10}
+    assert intake.table.heard()["BAU_State"].at_s == 1.0
+
+
+def test_the_other_kind_of_identifier_is_another_message(intake: Intake, battery: Battery) -> None:
+    """The same number as a standard identifier is not the battery's message (trap 16)."""
+    frame = battery.frame("BAU_State", 1.0)
+    assert not intake.take(frame._replace(extended=False))
+    assert intake.unknown == {(frame.can_id, False): 1}
+    assert intake.table.heard() == {}
+
+
+def test_unknown_identifiers_are_counted(intake: Intake) -> None:
+    """Frames of others are no mistake."""
+    for can_id in (0x10, 0x11, 0x10):
+        assert not intake.take(Frame(1.0, can_id, extended=False, data=b""))
+    assert intake.unknown == {(0x10, False): 2, (0x11, False): 1}
+
+
+def test_a_babbling_node_does_not_fill_the_memory(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Identifiers are remembered up to a limit; those beyond are counted together."""
+    monkeypatch.setattr(module, "MOST_UNKNOWN", 3)
+    for can_id in (1, 2, 3, 4, 5, 1):
+        intake.take(Frame(1.0, can_id, extended=False, data=b""))
+    assert len(intake.unknown) == 3
+    assert (intake.unknown[1, False], intake.unknown_more) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("channel", "heard_on", "taken"),
+    [
+        (None, "can0", True), ("can1", "can1", True), ("can1", "", True), ("can1", "can0", False),
+    ],
+)  # fmt: skip
+def test_only_the_profile_s_channel(
+    loaded: tuple[Profile, Database],
+    battery: Battery,
+    channel: str | None,
+    heard_on: str,
+    *,
+    taken: bool,
+) -> None:
+    """A log with several buses gives only the frames of one; a bus without name always counts."""
+    rules, database = loaded
+    intake = Intake(replace(rules, channel=channel), database)
+    assert intake.take(battery.frame("BAU_State", 1.0)._replace(channel=heard_on)) == taken
+    assert intake.frames == 1
+    assert intake.unknown == {}
+
+
+FRAMES = st.builds(
+    Frame,
+    st.floats(0, 100),
+    st.sampled_from([STATE_ID, 0x1802E5F4, 0x1811F4E5, 0x100]) | st.integers(0, 0x1FFFFFFF),
+    st.booleans(),
+    st.binary(max_size=8) | st.binary(max_size=64),
+)
+
+
+@given(st.lists(FRAMES, max_size=30))
+def test_random_frames_never_raise_and_never_power_down(
+    loaded: tuple[Profile, Database], frames: list[Frame]
+) -> None:
+    """Noise is counted; without right checksums it makes no status."""
+    rules, database = loaded
+    intake = Intake(rules, database)
+    for frame in frames:
+        intake.take(frame)
+    counted = intake.decoded + intake.unknown.total() + intake.bad.total()
+    assert counted == intake.frames == len(frames)
+    status = derive_status(intake.table.snapshot(), rules, 101.0, listening_since_s=100.9)
+    assert status.operating is None
