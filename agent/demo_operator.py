@@ -13,7 +13,7 @@ class Refused(Exception):
 
 
 class Operator:
-    """Makes the calls that a person would make; `say` gets the matching curl line of each new one.
+    """Makes the calls that a person would make, and knows them as curl lines.
 
     Args:
         url: of the platform, with the prefix.
@@ -43,14 +43,18 @@ class Operator:
         found: dict[str, Any] = self._data("GET", f"/bms-control/commands/{command_id}")
         return found
 
+    def shell_variables(self) -> str:
+        """Return the line that a person types before the others."""
+        return f"EMS={self._url}; KEY=$(cat {self._key_file})"
+
     def curl_status(self) -> str:
         """Return the line that asks for the status."""
-        return self._curl(f"{self._url}/bms-control?device_uid={self.device_uid}")
+        return self._curl(f"bms-control?device_uid={self.device_uid}")
 
     def curl_send(self, command: int) -> str:
         """Return the line that gives a command."""
         body = json.dumps({"device_uid": self.device_uid, "command": command})
-        return self._curl(f"{self._url}/bms-control", f" --json '{body}'")
+        return self._curl("bms-control", f" --json '{body}'")
 
     def curl_command(self, command_id: str) -> str:
         """Return the line that asks for the life of a command."""

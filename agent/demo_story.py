@@ -57,6 +57,7 @@ class Play:
             Refused: the platform refused a call.
         """
         yield Line("step", "The battery is heard: contactor open, no alarm")
+        yield Line("curl", self.operator.shell_variables())
         yield Line("curl", self.operator.curl_status())
         yield self._see("powered down", operating_status=1, alarm_status=0, disconnected=0)
         yield Line("seen", f"a close needs {STEADY_S:g} s of frames without a gap first")
@@ -84,7 +85,7 @@ class Play:
     def _battery(self, text: str, action: Callable[[Pack], None], status: int) -> Iterator[Line]:
         yield Line("step", text)
         self.simulator.tell(action)
-        yield self._see(f"operating_status {status}", operating_status=status)
+        yield self._see("the platform shows it", operating_status=status)
 
     def _command(self, text: str, command: int, **wanted: int) -> Iterator[Line]:
         yield Line("step", text)

@@ -114,16 +114,24 @@ class LiveView:
         self._measure(link, now_s)
         left = Panel(Text("\n".join(self._battery_lines(link, now_s))), title="battery on CAN")
         right = Panel(Text("\n".join(self._box_lines(link, now_s))), title="agent and platform")
-        room = max(5, self._console.size.height - 16)
         story = Text()
-        for line in list(self._lines)[-room:]:
-            text = f"{MARKS[line.kind]} {line.text}\n"
-            story.append(text, style=STYLES[line.kind])
+        for line in self._newest(self._console.size.height - 17, self._console.size.width - 4):
+            story.append(f"{MARKS[line.kind]} {line.text}\n", style=STYLES[line.kind])
         width = self._console.size.width // 2 - 2
         return Group(
             Columns([left, right], width=width, expand=True),
             Panel(story, title="story", subtitle="Ctrl-C ends it"),
         )
+
+    def _newest(self, rows: int, width: int) -> list[Line]:
+        """Return the newest lines that fit, long ones wrapped."""
+        found: list[Line] = []
+        for line in reversed(self._lines):
+            rows -= 1 + (len(line.text) + 3) // max(width, 20)
+            if rows < 0 and found:
+                break
+            found.append(line)
+        return found[::-1]
 
     def _measure(self, link: Link, now_s: float) -> None:
         then_s, before = self._frames
