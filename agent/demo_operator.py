@@ -47,21 +47,22 @@ class Operator:
         """Return the line that a person types before the others."""
         return f"EMS={self._url}; KEY=$(cat {self._key_file})"
 
+    def shell_variables(self) -> str:
+        """Return the line that a person types before the others."""
+        return f"EMS={self._url}; KEY=$(cat {self._key_file})"
+
     def curl_status(self) -> str:
         """Return the line that asks for the status."""
-        return self._curl(f"bms-control?device_uid={self.device_uid}")
+        return _curl(f"bms-control?device_uid={self.device_uid}")
 
     def curl_send(self, command: int) -> str:
         """Return the line that gives a command."""
         body = json.dumps({"device_uid": self.device_uid, "command": command})
-        return self._curl("bms-control", f" --json '{body}'")
+        return _curl("bms-control", f" --json '{body}'")
 
     def curl_command(self, command_id: str) -> str:
         """Return the line that asks for the life of a command."""
-        return self._curl(f"{self._url}/bms-control/commands/{command_id}")
-
-    def _curl(self, url: str, more: str = "") -> str:
-        return f"curl -sH \"X-API-Key: $(cat {self._key_file})\"{more} '{url}'"
+        return _curl(f"bms-control/commands/{command_id}")
 
     def _data(
         self,
@@ -86,3 +87,7 @@ class Operator:
         if response.status != 200 or answer.get("code") != 0:  # noqa: PLR2004 - HTTP OK
             raise Refused(f"{method} {path}: HTTP {response.status}, {answer}")
         return answer["data"]
+
+
+def _curl(path: str, more: str = "") -> str:
+    return f'curl -sH "X-API-Key: $KEY"{more} "$EMS/{path}"'
