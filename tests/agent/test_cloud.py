@@ -342,10 +342,15 @@ def test_close_ends_a_waiting_poll(*, tls: bool) -> None:
 
 def test_a_waiting_poll_does_not_hold_up_results() -> None:
     """Poll and send have connections of their own."""
-    with cloud_of(silent, says(answer())) as (cloud, _):
+    asked = threading.Event()
+
+    def hold(_wire: object, stop: threading.Event) -> None:
+        asked.set()
+        stop.wait()
+
+    with cloud_of(hold, says(answer()), deadline_s=5.0) as (cloud, _):
         thread, errors = in_thread(lambda: cloud.get_pending("BAT", 1))
-        while not cloud._sessions:
-            time.sleep(0.001)
+        assert asked.wait(5.0)
         cloud.post_result({})
         cloud.close()
         thread.join(5.0)
