@@ -47,10 +47,6 @@ class Operator:
         """Return the line that a person types before the others."""
         return f"EMS={self._url}; KEY=$(cat {self._key_file})"
 
-    def shell_variables(self) -> str:
-        """Return the line that a person types before the others."""
-        return f"EMS={self._url}; KEY=$(cat {self._key_file})"
-
     def curl_status(self) -> str:
         """Return the line that asks for the status."""
         return _curl(f"bms-control?device_uid={self.device_uid}")
