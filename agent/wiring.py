@@ -18,6 +18,8 @@ from agent.executor import Executor, Offer
 from agent.gate import Gate, sent_before
 from agent.journal import Journal
 from agent.journal_rows import Stamp
+from agent.local import LocalDoor
+from agent.local_handlers import handlers
 from agent.observer import Observer
 from agent.outbox import Outbox
 from agent.poll import Poller
@@ -113,8 +115,11 @@ def build(config: Config, clock: Clock) -> System:
     schedule, deliverer = shared.schedule, shared.deliverer
     job = partial(jobs.housekeeping, shared.journal, clock)
     schedule.every(HOUSEKEEPING_S, job, "housekeeping", HOUSEKEEPING_S)
+    parts = {link.device.uid: (link.device, link.gate) for link in links}
+    door = LocalDoor(config.state_dir, handlers(parts, shared.journal, clock))
     supervisor.workers = [
         *(worker for link in links for worker in _workers(link)),
+        Worker("door", door.run, door.stop, _beats(door)),
         Worker("deliver", deliverer.run, deliverer.stop, _beats(deliverer), POLL_STUCK_S),
     ]
     supervisor.on_step = schedule.clock_stepped
@@ -164,6 +169,7 @@ def _link(shared: Shared, config: DeviceConfig, profile: Profile, database: Data
     receiver = Receiver(
         partial(open_port, settings, clock.monotonic_s),
         lambda frame: loop.take(frame),  # noqa: PLW0108 - the loop is built below
+        on_trouble=partial(_note_bus, uid),
     )
     control = ControlPort(Guard(profile.guard), lambda: receiver.port, read_only=config.read_only)
     device = Device(
@@ -237,6 +243,14 @@ def _box(journal: Journal, device: Device) -> Mapping[str, object]:
     }
 
 
+def _note_bus(uid: str, trouble: str) -> None:
+    """The bus failed, or works again."""
+    if trouble:
+        log.warning("device %s: bus: %s", uid, trouble)
+    else:
+        log.info("device %s: frames arrive again", uid)
+
+
 def _note_foreign(uid: str, frame: Frame) -> None:
     """Another node uses our control identifier."""
     text = frame_text(frame.can_id, frame.extended, frame.data)
@@ -258,7 +272,7 @@ def _sync_name(uid: str) -> str:
     return f"sync {uid}"
 
 
-def _beats(part: ControlLoop | Receiver | Poller | Deliverer) -> Callable[[], int]:
+def _beats(part: ControlLoop | Receiver | Poller | Deliverer | LocalDoor) -> Callable[[], int]:
     return lambda: part.beats
 
 

@@ -20,6 +20,16 @@ MAX_STANDARD_ID = 0x7FF
 # Interfaces whose Bus may be read in one thread while another one sends; others get a lock.
 THREAD_SAFE = frozenset({"socketcan", "virtual", "udp_multicast"})
 
+# python-can's bus between processes. It refuses `receive_own_messages`, yet the kernel always gives
+# own datagrams back (IP_MULTICAST_LOOP). No frame leaves the machine unless `hop_limit` is set.
+MULTICAST = "udp_multicast"
+MULTICAST_ARGUMENTS = {"hop_limit": 0}
+HINTS = {
+    "msgpack not installed": 'install the extra: pip install "bms-can-agent[demo]"',
+    "could not create or configure socket": "this machine has no route for multicast; as root:"
+    " ip link set lo multicast on && ip route add 239.0.0.0/8 dev lo",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class BusSettings:
@@ -48,6 +58,8 @@ class BusSettings:
             found["bitrate"] = self.bitrate
         if self.fd:
             found["fd"] = True
+        if self.interface == MULTICAST:
+            found |= MULTICAST_ARGUMENTS
         return found | dict(self.options)
 
 
@@ -138,9 +150,12 @@ def open_port(
         BusDown: it cannot be opened now.
     """
     kind = can.Bus if settings.interface in THREAD_SAFE else can.ThreadSafeBus
+    own = {} if settings.interface == MULTICAST else {"receive_own_messages": own_frames}
     try:
-        bus = kind(receive_own_messages=own_frames, **settings.arguments())  # type: ignore[arg-type]  # options come from a file
+        bus = kind(**own, **settings.arguments())  # type: ignore[arg-type]  # options come from a file
     except (can.CanError, OSError, ValueError, TypeError, ImportError) as error:
         # python-can raises each of these for a missing interface, driver or option (trap 2).
-        raise BusDown(f"{settings.interface} {settings.channel}: {error}") from error
+        hint = HINTS.get(str(error))
+        words = f"{error}; {hint}" if hint else str(error)
+        raise BusDown(f"{settings.interface} {settings.channel}: {words}") from error
     return Port(bus, clock_s, settings.name)

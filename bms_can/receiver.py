@@ -23,6 +23,8 @@ class Receiver:
         open_bus: opens the bus anew; raises BusDown.
         take: called with each frame, in this thread.
         silence_s: after so long without any frame the bus is reopened [s].
+        on_trouble: called in this thread when the bus fails, with the reason, once for each reason;
+            and with "" at the first frame after that.
 
     Attributes:
         port: the open port, None while there is none.
@@ -37,10 +39,13 @@ class Receiver:
         open_bus: Callable[[], Port],
         take: Callable[[Frame], None],
         silence_s: float = 5.0,
+        on_trouble: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._open_bus = open_bus
         self._take = take
         self._silence_s = silence_s
+        self._on_trouble = on_trouble
+        self._trouble = ""
         self._stop = threading.Event()
         self.port: Port | None = None
         self.opened = 0
@@ -58,6 +63,7 @@ class Receiver:
                 self._listen()
             except BusDown as error:
                 self.last_error = str(error)
+                self._tell(self.last_error)
                 wait_s = FIRST_WAIT_S if self.frames > before else wait_s
                 self._stop.wait(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
@@ -90,4 +96,10 @@ class Receiver:
                 continue
             quiet_polls = 0
             self.frames += 1
+            self._tell("")
             self._take(frame)
+
+    def _tell(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._on_trouble(trouble)
