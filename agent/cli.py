@@ -21,6 +21,7 @@ start here:
   bms-agent replay LOG --dbc D --profile P    what a recorded log says about the battery
   bms-agent check agent.toml             is this configuration complete and coherent?
   bms-agent run agent.toml               the agent itself, as systemd starts it
+  bms-agent why close_contactor agent.toml    would a close be allowed now, and which rule says so?
 
 exit codes: 0 done, 1 not proven or failed, 2 wrong usage, 78 wrong configuration or input file
 """
@@ -45,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_replay(commands)
     _add_simulate(commands)
     _add_demo(commands)
+    _add_local(commands)
     return parser
 
 
@@ -138,6 +140,34 @@ def _add_demo(commands: "Commands[argparse.ArgumentParser]") -> None:
         "--keep", type=Path, metavar="DIR", help="keep journal and platform files here"
     )
     demo.set_defaults(module="agent.cmd_demo")
+
+
+def _add_local(commands: "Commands[argparse.ArgumentParser]") -> None:
+    status = _command(commands, "status", "what the running agent sees now", "")
+    listed = _command(commands, "commands", "list the commands that this box received", "")
+    listed.add_argument("--limit", type=int, default=20, help="how many, newest first; default 20")
+    text = "explain a command: each step with its evidence; or: would it be allowed now?"
+    example = (
+        "examples:\n  bms-agent why 3f2a agent.toml\n  bms-agent why close_contactor agent.toml"
+    )
+    why = _command(commands, "why", text, example)
+    why.add_argument(
+        "what", help="start of a command's id, or close_contactor, open_contactor, ..."
+    )
+    text = "keep remote closes and resets off while somebody works on the battery"
+    example = (
+        'examples:\n  bms-agent lockout set --reason "cell change, Li" agent.toml'
+        "\n  bms-agent lockout clear agent.toml"
+    )
+    lockout = _command(commands, "lockout", text, example)
+    lockout.add_argument("action", choices=("set", "clear", "show"))
+    lockout.add_argument("--reason", help="for set: who works on what")
+    text = "forget a lost frame or a foreign master, after a person has checked the bus"
+    unlatch = _command(commands, "unlatch", text, "")
+    for each in (status, listed, why, lockout, unlatch):
+        each.add_argument("config", type=Path, help="configuration file of the agent")
+        each.add_argument("--json", action="store_true", help="the answer as JSON")
+        each.set_defaults(module="agent.cmd_local")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -127,7 +127,9 @@ class Deliverer:
     def _reports(self, uid: str) -> None:
         while batch := self._outbox.batch(uid):
             try:
-                self._cloud.post_reports(reports_body(uid, batch))
+                through = self._cloud.post_reports(reports_body(uid, batch))
+                if through is not None:
+                    self._outbox.raise_above(through)
             except CloudRefused as error:
                 self.refused += len(batch)
                 log.warning("%d reports of %s: %s", len(batch), uid, error)

@@ -1,0 +1,178 @@
+"""What the local door can be asked. Pure answers from the parts of the running agent."""
+
+from collections.abc import Mapping
+from functools import partial
+
+from agent.clock import Clock
+from agent.device import Device
+from agent.errors import JournalFailed
+from agent.gate import Gate
+from agent.journal import Journal
+from agent.journal_rows import Stamp
+from agent.local import Answer, BadRequest, Handler
+from agent.run import checks_evidence
+from bms_can.interlocks import refusal
+from bms_can.profile import COMMAND_KEYS
+from bms_can.telemetry import read_telemetry
+
+MAX_REASON = 200
+MOST_COMMANDS = 500
+
+
+def handlers(
+    devices: Mapping[str, tuple[Device, Gate]], journal: Journal, clock: Clock
+) -> Mapping[str, Handler]:
+    """Return the handlers by the request's word "do"."""
+    return {
+        "status": partial(_status, devices, clock),
+        "judge": partial(_judge, devices, clock),
+        "commands": partial(_commands, journal),
+        "events": partial(_events, journal),
+        "lockout": partial(_show_lockout, journal),
+        "lockout-set": partial(_set_lockout, journal, clock),
+        "lockout-clear": partial(_clear_lockout, journal, clock),
+        "clear-latches": partial(_clear_latches, devices, journal, clock),
+    }
+
+
+def _status(
+    devices: Mapping[str, tuple[Device, Gate]], clock: Clock, _request: Mapping[str, object]
+) -> Answer:
+    now_s = clock.monotonic_s()
+    return {uid: _device(device, gate, now_s) for uid, (device, gate) in devices.items()}
+
+
+def _device(device: Device, gate: Gate, now_s: float) -> Answer:
+    situation = gate.situation(now_s)
+    status = situation.status
+    return {
+        "battery": device.profile.name,
+        "operating_status": None if status.operating is None else int(status.operating),
+        "alarm_status": status.alarm_count,
+        "alarms": [alarm.key for alarm in status.alarms],
+        "disconnected": int(status.disconnected),
+        "why": status.why,
+        "age_s": None if status.age_s is None else round(status.age_s, 3),
+        "lockout": situation.lockout,
+        "read_only": situation.read_only,
+        "tx_unsafe": situation.tx_unsafe,
+        "foreign_master": situation.foreign,
+        "journal": situation.journal,
+        "frames": device.intake.frames,
+        "bad_frames": dict(device.intake.bad),
+        "telemetry": read_telemetry(situation.signals, device.profile, now_s),
+    }
+
+
+def _judge(
+    devices: Mapping[str, tuple[Device, Gate]], clock: Clock, request: Mapping[str, object]
+) -> Answer:
+    """Would this command be allowed now? Nothing is sent."""
+    code = COMMAND_KEYS.get(str(request.get("command")))
+    if code is None:
+        raise BadRequest(f"command must be one of {', '.join(COMMAND_KEYS)}")
+    found = {}
+    for uid, (_, gate) in devices.items():
+        checks = gate.checks(code, gate.situation(clock.monotonic_s()))
+        refused = refusal(checks)
+        found[uid] = {
+            "allowed": refused is None,
+            "because": "" if refused is None else gate.words(refused),
+            "interlocks": checks_evidence(checks),
+        }
+    return found
+
+
+def _commands(journal: Journal, request: Mapping[str, object]) -> Answer:
+    limit = request.get("limit", 20)
+    if type(limit) is not int or not 1 <= limit <= MOST_COMMANDS:
+        raise BadRequest(f"limit must be 1 to {MOST_COMMANDS}")
+    return {
+        "commands": [
+            {
+                "id": entry.command.id,
+                "device_uid": entry.command.device_uid,
+                "command": entry.command.code.name.lower(),
+                "issued_by": entry.command.issued_by,
+                "state": entry.state,
+                "reason": entry.reason,
+                "detail": entry.detail,
+                "at": entry.wall,
+            }
+            for entry in journal.recent(limit)
+        ]
+    }
+
+
+def _events(journal: Journal, request: Mapping[str, object]) -> Answer:
+    """The life of one command; the start of its id is enough if it is the only one."""
+    asked = _text(request, "id")
+    ids = [entry.command.id for entry in journal.recent(MOST_COMMANDS)]
+    exact = [each for each in ids if each == asked] or [
+        each for each in ids if each.startswith(asked)
+    ]
+    if len(exact) != 1:
+        raise BadRequest(f'{len(exact) or "no"} commands have an id that starts with "{asked}"')
+    return {
+        "id": exact[0],
+        "events": [
+            {
+                "state": event.state or event.kind,
+                "reason": event.reason,
+                "detail": event.detail,
+                "evidence": event.evidence,
+                "at": event.wall,
+                "monotonic_s": event.monotonic_s,
+            }
+            for event in journal.events(exact[0])
+        ],
+    }
+
+
+def _show_lockout(journal: Journal, _request: Mapping[str, object]) -> Answer:
+    lockout = journal.lockout()
+    return {"lockout": None if lockout is None else lockout._asdict()}
+
+
+def _set_lockout(journal: Journal, clock: Clock, request: Mapping[str, object]) -> Answer:
+    reason, who = _text(request, "reason"), _text(request, "who")
+    try:
+        lockout = journal.set_lockout(reason, who, Stamp.of(clock))
+    except JournalFailed as error:
+        raise BadRequest(f"NOT SET: the journal cannot be written: {error}") from error
+    return {"lockout": lockout._asdict()}
+
+
+def _clear_lockout(journal: Journal, clock: Clock, request: Mapping[str, object]) -> Answer:
+    if journal.lockout() is None:
+        return {"lockout": None}
+    try:
+        journal.clear_lockout(_text(request, "who"), Stamp.of(clock))
+    except JournalFailed as error:
+        raise BadRequest(f"not cleared: the journal cannot be written: {error}") from error
+    return {"lockout": None}
+
+
+def _clear_latches(
+    devices: Mapping[str, tuple[Device, Gate]],
+    journal: Journal,
+    clock: Clock,
+    request: Mapping[str, object],
+) -> Answer:
+    """A person has checked the bus: forget a lost frame and a foreign master."""
+    who = _text(request, "who")
+    cleared = {}
+    for uid, (device, _) in devices.items():
+        found = [word for word in (device.control.unsafe, device.control.foreign) if word]
+        if found:
+            journal.note("latches-cleared", Stamp.of(clock), {"who": who, "was": found}, uid)
+            device.control.clear()
+        cleared[uid] = found
+    return {"cleared": cleared}
+
+
+def _text(request: Mapping[str, object], key: str) -> str:
+    value = request.get(key)
+    if not isinstance(value, str) or not value.strip() or len(value) > MAX_REASON:
+        raise BadRequest(f"{key} must be a text of 1 to {MAX_REASON} characters")
+    return value.strip()

@@ -1,0 +1,66 @@
+"""Commands, their life and interlock verdicts as text for people. Pure: values in, lines out."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+MARK = {True: "pass", False: "BLOCKS"}
+
+
+def command_line(command: Mapping[str, Any]) -> str:
+    """Return one command of a list."""
+    why = f" ({command['reason']})" if command["reason"] else ""
+    return (
+        f"{command['at']}  {command['id']}  {command['device_uid']:<12} {command['command']:<16}"
+        f" {command['state']}{why}  by {command['issued_by'] or 'unknown'}"
+    )
+
+
+def event_lines(event: Mapping[str, Any], first_s: float) -> Iterator[str]:
+    """Yield one step of a command's life with its evidence; times since its first step."""
+    why = f"  {event['reason']}" if event["reason"] else ""
+    yield f"{event['monotonic_s'] - first_s:+10.3f} s  {event['state']}{why}"
+    if event["detail"]:
+        yield f"{'':14}{event['detail']}"
+    evidence = event["evidence"]
+    for check in evidence.get("interlocks", ()):
+        yield f"{'':14}{check_line(check)}"
+    for kind in ("frames", "answer", "confirmed_by", "contradicted_by"):
+        for frame in evidence.get(kind, ()):
+            yield f"{'':14}{kind:<16}{frame['at_s'] - first_s:+10.3f} s  {frame['frame']}"
+    if "echo" in evidence:
+        heard = "came back from the bus" if evidence["echo"] else "this bus gives no echo"
+        yield f"{'':14}{'echo':<16}{heard}"
+
+
+def check_line(check: Mapping[str, Any]) -> str:
+    """Return the verdict of one interlock."""
+    age = "" if check["age_s"] is None else f", {check['age_s']:.3f} s old"
+    seen = f"{check['subject']} = {check['value']}{age}"
+    return f"{MARK[check['passed']]:<7}{check['rule']:<28}  {seen}; wanted {check['wanted']}"
+
+
+def judgement_lines(uid: str, command: str, verdict: Mapping[str, Any]) -> Iterator[str]:
+    """Yield whether a command would be allowed now, and every rule behind that."""
+    words = "would be allowed" if verdict["allowed"] else f"would be REFUSED: {verdict['because']}"
+    yield f"{uid}: {command} {words}"
+    for check in verdict["interlocks"]:
+        yield f"  {check_line(check)}"
+
+
+def status_lines(uid: str, device: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the agent sees of one battery; None is unknown."""
+    operating = device["operating_status"]
+    unknown = f"unknown ({device['why']})"
+    yield f"{uid}  battery {device['battery']}"
+    yield f"  operating_status  {unknown if operating is None else operating}"
+    count = device["alarm_status"]
+    alarms = ", ".join(device["alarms"])
+    yield f"  alarm_status      {'unknown' if count is None else count}  {alarms}".rstrip()
+    for key in ("lockout", "tx_unsafe", "foreign_master", "journal"):
+        yield f"  {key:<18}{device[key] or 'none'}"
+    yield f"  {'read_only':<18}{'yes' if device['read_only'] else 'no'}"
+    bad = ", ".join(f"{count} x {reason}" for reason, count in device["bad_frames"].items())
+    yield f"  {'frames':<18}{device['frames']}, bad: {bad or 'none'}"
+    for name, value in device["telemetry"].items():
+        shown = f"{len(value)} values" if isinstance(value, list) else value
+        yield f"  {name:<36}{'unknown' if value is None else shown}"
