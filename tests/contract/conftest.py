@@ -1,131 +1,15 @@
-"""A real `ems-server` process on a free port, and keys for it. For both halves of the contract."""
+"""Fixtures of the contract: an operator and a box at the real platform (tests/conftest.py)."""
 
-import itertools
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 
-from ems.clock import SystemClock
-from ems.database import open_database
-from ems.registry import Registry
+from tests.ems_process import Ems
 
-#: Start-up must not take longer than this [s].
-START_S = 20.0
-
-
-@dataclass
-class Ems:
-    """One platform process on one database. `url` ends with the vendor's prefix."""
-
-    db: Path
-    arguments: tuple[str, ...] = ()
-    url: str = ""
-    operator_key: str = field(default="", repr=False)
-    _process: "subprocess.Popen[str] | None" = None
-    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-
-    @property
-    def root(self) -> str:
-        """Return the address without the prefix."""
-        return self.url.removesuffix("/wad/ems/v1/api")
-
-    @property
-    def pid(self) -> int:
-        """Return the id of the running process."""
-        assert self._process is not None
-        return self._process.pid
-
-    def start(self) -> None:
-        """Start the process and wait until it accepts connections."""
-        ready = self.db.with_suffix(".ready")
-        ready.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "ems", "run", "--db", str(self.db), "--port", "0"]
-        log = self.db.with_suffix(".log").open("a", encoding="utf-8")
-        with log:
-            self._process = subprocess.Popen(  # noqa: S603  # our own program
-                [*command, "--ready-file", str(ready), *self.arguments],
-                stdout=log,
-                stderr=log,
-                text=True,
-            )
-        until_s = time.monotonic() + START_S
-        while not ready.exists():
-            assert self._process.poll() is None, self.log()
-            assert time.monotonic() < until_s, self.log()
-            time.sleep(0.02)
-        self.url = ready.read_text(encoding="utf-8").split(" on ", 1)[1].strip()
-
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal and return the exit status."""
-        assert self._process is not None
-        if self._process.poll() is None:
-            os.kill(self._process.pid, how)
-        return self._process.wait(timeout=10)
-
-    def log(self) -> str:
-        """Return all that the process wrote."""
-        return self.db.with_suffix(".log").read_text(encoding="utf-8")
-
-    def new_device(self) -> tuple[str, str]:
-        """Add a device; return its uid and a key for it."""
-        uid = f"DEV-{next(self._numbers)}"
-        with self.registry() as registry:
-            registry.add_device(uid, f"Battery {uid}", {})
-            return uid, registry.create_key("device", "box-key", [uid]).text
-
-    def new_operator(self, *uids: str) -> str:
-        """Make an operator key for the devices; none means all."""
-        with self.registry() as registry:
-            return registry.create_key("operator", "operator-key", uids).text
-
-    @contextmanager
-    def registry(self) -> Iterator[Registry]:
-        """Open the store beside the server, as `ems-server device` and `key` do."""
-        database = open_database(self.db)
-        try:
-            yield Registry(database, SystemClock())
-        finally:
-            database.close()
-
-    def client(self, key: str | None) -> httpx.Client:
-        """Return a client that sends this key."""
-        headers = {} if key is None else {"X-API-Key": key}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=40.0, trust_env=False)
-
-
-def start_ems(db: Path, *arguments: str) -> Ems:
-    """Start a platform on a new database with an operator of all devices."""
-    ems = Ems(db, arguments)
-    ems.operator_key = ems.new_operator()
-    ems.start()
-    return ems
-
-
-@pytest.fixture(scope="session")
-def ems(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ems]:
-    """Give the platform of the session; a sync without an answer takes 1 s there."""
-    ems = start_ems(tmp_path_factory.mktemp("ems") / "ems.db", "--sync-wait-s", "1")
-    yield ems
-    assert ems.stop() == 0, ems.log()
-    assert "Traceback" not in ems.log(), ems.log()
-
-
-@pytest.fixture
-def own_ems(tmp_path: Path) -> Iterator[Ems]:
-    """Give a platform of the test's own, to stop and kill."""
-    ems = start_ems(tmp_path / "ems.db")
-    yield ems
-    ems.stop()
+__all__ = ["Box", "Ems"]
 
 
 @pytest.fixture
