@@ -65,6 +65,8 @@ def _when(table: Table, names: Names, signal: str) -> ActiveWhen:
         table.one_of("active", ("nonzero",), "nonzero")
         return ActiveWhen()
     active = table.table("active")
+    if not isinstance(table.raw("active"), dict):
+        return ActiveWhen()
     kinds = [kind for kind in ("values", "mask", "at_least", "at_most") if kind in active]
     if len(kinds) != 1:
         table.wrong("active", 'must be "nonzero" or have one of values, mask, at_least, at_most')

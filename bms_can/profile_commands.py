@@ -93,10 +93,11 @@ def _frames(
     table: Table, message: str, names: Names, integrity: Mapping[str, IntegrityRule]
 ) -> tuple[Frame, ...]:
     """Return the frame for each counter value."""
+    values = _values(table.table("values", required=True))
     if message and not names.has_message(message):
         table.wrong("message", f'the DBC has no message "{message}"')
+    if values is None or "values" not in table or not names.has_message(message):
         return ()
-    values = _values(table.table("values", required=True))
     rule = integrity.get(message)
     automatic = {rule.counter, rule.checksum} - {None} if rule is not None else set()
     for name in automatic & values.keys():
@@ -118,15 +119,17 @@ def _frames(
     return tuple(Frame(0.0, can_id, extended, data) for data in sealed)
 
 
-def _values(table: Table) -> dict[str, int | float | str]:
-    """Read signal = number or choice."""
+def _values(table: Table) -> dict[str, int | float | str] | None:
+    """Read signal = number or choice; None if one of them is neither."""
     found: dict[str, int | float | str] = {}
+    wrong = False
     for name, value in table.items():
         if type(value) in (int, float, str):
             found[name] = value  # type: ignore[assignment]  # the line above says so
         else:
             table.wrong(name, f"must be a number or a choice, not {kind_of(value)}")
-    return found
+            wrong = True
+    return None if wrong else found
 
 
 def _confirmation(

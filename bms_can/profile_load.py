@@ -132,6 +132,7 @@ class _Reader:
         if "state" in table:
             if "contactor" in table:
                 table.wrong("contactor", "give either state or contactor, not both")
+                table.known("contactor")
             current = self._current(table) if "current" in table else None
             return StatusRule(state=self._state(table.table("state")), current=current)
         contactor = self._contactor(table.table("contactor", required=True))
@@ -251,15 +252,13 @@ class _Reader:
         for signal in status.signals():
             message = signal.split(".", 1)[0]
             if signal and message not in required:
-                table.wrong("required", f"lacks {message}: operating_status rests on {signal}")
+                table.wrong("required", f"lacks {message}: operating_status rests on it")
         own = table.table("deadline_ms")
         for message in dict(own.items()):
             if not self._names.has_message(message):
                 own.wrong(message, "the DBC has no such message")
         deadlines_s: dict[str, float] = {}
         for message in dict.fromkeys((*required, *wanted)):
-            if not self._names.has_message(message):
-                continue
             given_ms = own.integer(message, None, minimum=1, maximum=MOST_DEADLINE_MS)
             deadlines_s[message] = self._deadline_s(own, message, given_ms)
             pages = self._names.pages(message)

@@ -71,6 +71,8 @@ class Names:
     def signals(self, table: Table, key: str) -> tuple[str, ...]:
         """Read one glob or a list of globs over "Message.Signal"; each must match something."""
         found: dict[str, None] = {}
+        if table.raw(key, None) == []:
+            table.wrong(key, "must not be empty")
         for pattern in self._patterns(table, key):
             matched = match(self.database, pattern)
             if not matched:

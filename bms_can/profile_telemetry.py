@@ -51,6 +51,7 @@ def _field(table: Table, name: str, value: object, names: Names) -> TelemetryFie
     array = "signals" in one
     if array and "signal" in one:
         one.wrong("signal", "give either signal or signals, not both")
+        one.known("signal")
     signals = names.signals(one, "signals") if array else (names.signal(one, "signal"),)
     if len(signals) > MOST_SIGNALS:
         one.wrong("signals", f"{len(signals)} signals; the platform takes {MOST_SIGNALS}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import can
 import pytest
 
-from bms_can.bus import BusSettings, Port, open_port
+from bms_can.bus import HINTS, BusSettings, Port, open_port
 from bms_can.errors import BusDown, SendFailed
 from bms_can.frame import Frame
 from tests.hostile import Event, HostileBus, data_message, error_message, remote_message
@@ -254,6 +254,25 @@ def test_what_cannot_be_opened_is_bus_down(settings: BusSettings) -> None:
     """Every way in which opening fails is one error, with the name of the bus in it."""
     with pytest.raises(BusDown, match=f"{settings.interface} {settings.channel}: "):
         open_port(settings, Clock())
+
+
+def test_a_known_trouble_comes_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where we know what helps, the error says it."""
+    settings = BusSettings("no-such-driver", "x")
+    with pytest.raises(BusDown) as plain:
+        open_port(settings, Clock())
+    monkeypatch.setitem(HINTS, str(plain.value.__cause__), "do this")
+    with pytest.raises(BusDown) as caught:
+        open_port(settings, Clock())
+    assert str(caught.value) == f"{plain.value}; do this"
+
+
+def test_a_bus_between_processes_stays_on_this_machine() -> None:
+    """Multicast leaves the machine only if a person asks for it."""
+    settings = BusSettings("udp_multicast", "239.1.2.3")
+    assert settings.arguments()["hop_limit"] == 0
+    wider = BusSettings("udp_multicast", "239.1.2.3", options={"hop_limit": 1})
+    assert wider.arguments()["hop_limit"] == 1
 
 
 def test_arguments_for_python_can() -> None:

@@ -127,6 +127,16 @@ def test_the_last_error_is_kept() -> None:
     assert script.receiver.last_error == "the script is over"
 
 
+def test_trouble_is_told_once_and_so_is_its_end() -> None:
+    """One call for each new reason, one when frames come again; none for silence."""
+    script = Script(["down", "down", "gone", [], [data_message(), data_message(), DOWN], [DOWN]])
+    told: list[str] = []
+    script.receiver._on_trouble = told.append
+    script.run()
+    down = str(DOWN)
+    assert told == ["down", "gone", "", down, "the script is over"]
+
+
 def test_an_adapter_that_cannot_be_closed_ends_nothing() -> None:
     """A pulled adapter fails on close too; the thread goes on."""
     script = Script([[DOWN], [data_message()]])
