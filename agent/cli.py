@@ -118,6 +118,14 @@ def _add_simulate(commands: "Commands[argparse.ArgumentParser]") -> None:
     simulate.add_argument("-i", "--interface", default="udp_multicast", help="python-can interface")
     simulate.add_argument("-c", "--channel", default="239.74.163.2", help="python-can channel")
     simulate.add_argument("-b", "--bitrate", type=int, help="bit/s, where the interface sets it")
+    simulate.add_argument(
+        "-o",
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another argument of python-can's bus, such as port=43200",
+    )
     simulate.add_argument("--profile", default="ess_bau", help="shipped name or TOML file")
     simulate.add_argument("--fault", action="append", default=[], help="misbehaviour, see --list")
     simulate.add_argument("--current-a", type=float, default=0.0, help="> 0 charges, once closed")

@@ -4,6 +4,8 @@ import signal
 import sys
 import threading
 from argparse import Namespace
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 
 from agent.clock import SystemClock
 from bms_can import simulator_bus
@@ -20,27 +22,67 @@ def main(arguments: Namespace) -> int:
     if arguments.list:
         print("\n".join(NAMED))  # noqa: T201 - the command's output
         return 0
-    profile, database = load_profile(profile_path(arguments.profile))
     clock = SystemClock()
-    simulator = Simulator(profile, database, now_s=clock.monotonic_s())
+    simulator = _simulator(arguments, clock.monotonic_s())
+    options = bus_options(arguments.option)
+    settings = BusSettings(
+        arguments.interface, arguments.channel, arguments.bitrate, options=options
+    )
+    where = f"{settings.interface} {settings.channel}"
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        with closing(open_port(settings, clock.monotonic_s, own_frames=False)) as port:
+            print(
+                f"simulating {arguments.profile} on {settings.interface} {settings.channel}",
+                flush=True,
+            )  # noqa: T201 - the command's output
+            with _ending(stop, arguments.seconds):
+                simulator_bus.run(port, simulator, clock.monotonic_s, stop)
+    except (BusDown, SendFailed) as error:
+        print(f"bms-agent simulate: {error}", file=sys.stderr)  # noqa: T201 - the command's output
+        return 1
+    print(f"heard: {dict(simulator.heard)}")  # noqa: T201 - the command's output
+    return 0
+
+
+def _simulator(arguments: Namespace, now_s: float) -> Simulator:
+    simulator = Simulator(*load_profile(profile_path(arguments.profile)), now_s=now_s)
     try:
         simulator.pack.misbehave(misbehaviour(arguments.fault))
     except BadValue as error:
         raise BadInput("--fault", [str(error)]) from error
     simulator.pack.request_current(arguments.current_a)
-    settings = BusSettings(arguments.interface, arguments.channel, arguments.bitrate)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    if arguments.seconds is not None:
-        threading.Timer(arguments.seconds, stop.set).start()
+    return simulator
+
+
+@contextmanager
+def _ending(stop: threading.Event, seconds: float | None) -> Iterator[None]:
+    """Set `stop` after so many seconds; the timer outlives nothing."""
+    timer = threading.Timer(seconds or 0.0, stop.set)
+    if seconds is not None:
+        timer.start()
     try:
-        port = open_port(settings, clock.monotonic_s, own_frames=False)
-        print(f"simulating {profile.name} on {settings.interface} {settings.channel}", flush=True)  # noqa: T201 - the command's output
-        simulator_bus.run(port, simulator, clock.monotonic_s, stop)
-        port.close()
-    except (BusDown, SendFailed) as error:
-        print(f"bus: {error}", file=sys.stderr)  # noqa: T201 - the command's output
-        return 1
-    print(f"heard: {dict(simulator.heard)}")  # noqa: T201 - the command's output
-    return 0
+        yield
+    finally:
+        timer.cancel()
+
+
+def bus_options(words: Iterable[str]) -> dict[str, object]:
+    """Return NAME=VALUE words as arguments of python-can's bus; integers and booleans as such.
+
+    Raises:
+        BadInput: a word has no "=".
+    """
+    wrong = [f"{word}: must be NAME=VALUE" for word in words if "=" not in word]
+    if wrong:
+        raise BadInput("--option", wrong)
+    pairs = (word.split("=", 1) for word in words)
+    return {name: _value(text) for name, text in pairs}
+
+
+def _value(text: str) -> object:
+    if text in ("true", "false"):
+        return text == "true"
+    return int(text) if text.removeprefix("-").isdecimal() else text
