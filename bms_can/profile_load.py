@@ -11,6 +11,8 @@ from bms_can.errors import BadProfile
 from bms_can.integrity import ALGORITHMS, rule_mistakes
 from bms_can.profile import (
     AlarmRule,
+    CommandCode,
+    CommandPlan,
     Condition,
     ContactorRule,
     ContactorSignal,
@@ -89,15 +91,13 @@ class _Reader:
         interlocks = read_interlocks(top.table("interlocks"), self._names, alarms)
         commands = read_commands(top.table("commands"), self._names, integrity, alarms)
         guard = read_guard(top, commands)
-        reason = head.text("read_only", "")
-        if not commands and not reason:
-            head.wrong("read_only", "say why there are no commands, or add [commands]")
-        if commands and reason:
-            head.wrong("read_only", "is set although there are [commands]")
+        reason = self._read_only_reason(head, commands)
         limits = self._limits(top.table("signals"))
         conditions = conditions_of(interlocks, commands.values())
         wanted = self._wanted(status, alarms, telemetry, conditions)
         required, deadlines_s = self._freshness(top.table("freshness"), status, wanted)
+        wanted = dict.fromkeys(required, ()) | wanted
+        self._check_echo(commands, wanted)
         if top.mistakes:
             return None
         return Profile(
@@ -118,7 +118,7 @@ class _Reader:
             commands=commands,
             interlocks=interlocks,
             guard=guard,
-            wanted=dict.fromkeys(required, ()) | wanted,
+            wanted=wanted,
             read_only_reason=reason,
             simulator=simulator,
         )
@@ -127,6 +127,24 @@ class _Reader:
         pin = head.text("dbc_sha256", None)
         if pin is not None and pin.lower() != self._database.sha256:
             head.wrong("dbc_sha256", f"the DBC has {self._database.sha256}: it is another file")
+
+    @staticmethod
+    def _read_only_reason(head: Table, commands: Mapping[CommandCode, CommandPlan]) -> str:
+        reason = head.text("read_only", "")
+        if not commands and not reason:
+            head.wrong("read_only", "say why there are no commands, or add [commands]")
+        if commands and reason:
+            head.wrong("read_only", "is set although there are [commands]")
+        return reason
+
+    def _check_echo(
+        self, commands: Mapping[CommandCode, CommandPlan], wanted: Mapping[str, Sequence[str]]
+    ) -> None:
+        """Refuse a control message whose signals are also read as the battery's word."""
+        for plan in commands.values():
+            if plan.message in wanted:
+                table = self._top.table("commands").table(plan.code.name.lower())
+                table.wrong("message", f"{plan.message} is read too: our own echo would prove it")
 
     def _status(self, table: Table) -> StatusRule:
         if "state" in table:

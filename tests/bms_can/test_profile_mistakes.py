@@ -253,6 +253,26 @@ WRONG: list[tuple[list[tuple[str, object]], list[str]]] = [
         [("signals", {"State.current": {"minimum": 5, "maximum": 4.9}})],
         ["signals.State.current.maximum: must be at least the minimum, 5"],
     ),
+    (
+        [
+            (f"{CLOSING}.acknowledged", {"signal": "Wide.wish", "values": [1]}),
+            (f"{CLOSING}.message", "Wide"),
+            (f"{CLOSING}.values", {"wish": 1, "counter": 0}),
+            ("freshness.deadline_ms", {"Wide": 100}),
+            ("guard[0].frame", "201#0100000000000000"),
+        ],
+        [f"{CLOSING}.message: Wide is read too: our own echo would prove it"],
+    ),
+    (
+        [
+            (f"{CLOSING}.message", "Wide"),
+            (f"{CLOSING}.values", {"wish": 1, "counter": 0}),
+            ("freshness.required", ["State", "Wide"]),
+            ("freshness.deadline_ms", {"Wide": 100}),
+            ("guard[0].frame", "201#0100000000000000"),
+        ],
+        [f"{CLOSING}.message: Wide is read too: our own echo would prove it"],
+    ),
     ([(f"{CLOSING}.message", G)], [f"{CLOSING}.message: is missing"]),
     ([(f"{CLOSING}.message", "Contrl")], [f'{CLOSING}.message: the DBC has no message "Contrl"']),
     ([(f"{CLOSING}.values", G)], [f"{CLOSING}.values: is missing"]),
