@@ -22,7 +22,7 @@ import pytest
 from bms_can.bus import BusSettings, open_port
 from bms_can.errors import BusDown
 from tests.ems_process import Ems
-from tests.system.plant import ROOT, quick_profile, until, write_config
+from tests.system.plant import FINISHED, ROOT, quick_profile, until, write_config
 
 GROUP = "239.74.163.2"
 AGENT = [sys.executable, "-m", "agent"]
@@ -166,7 +166,7 @@ def test_three_processes_do_the_main_job(box: Box, operator: httpx.Client) -> No
     body = {"device_uid": box.uid, "command": 2}
     command_id = operator.post("/bms-control", json=body).json()["data"]
     path = f"/bms-control/commands/{command_id}"
-    until(lambda: operator.get(path).json()["data"]["finished"])
+    until(lambda: operator.get(path).json()["data"]["state"] in FINISHED, 15.0)
     record = operator.get(path).json()["data"]
     assert record["state"] == "held", record["events"][-1]
     assert status(box, operator)["operating_status"] == 2
