@@ -151,7 +151,7 @@ def test_no_key_in_any_output(own_ems: Ems) -> None:
     for text in outputs:
         for secret in (key, own_ems.operator_key):
             assert secret not in text
-                assert secret.split("_", 2)[2] not in text  # its random part may hold "_" too
+            assert secret.split("_", 2)[2] not in text  # its random part may hold "_" too
 
 
 def test_a_large_head_is_refused(ems: Ems) -> None:
