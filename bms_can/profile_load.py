@@ -63,7 +63,7 @@ def load_profile(path: str | Path, dbc: str | Path | None = None) -> tuple[Profi
     database = load(Path(path).parent / named if dbc is None else dbc)
     profile = _Reader(top, str(path), database).read()
     mistakes = top.finish()
-    if mistakes or profile is None:
+    if mistakes:
         raise BadProfile(str(path), mistakes)
     return profile, database
 
@@ -77,13 +77,10 @@ class _Reader:
         self._database = database
         self._names = Names(database)
 
-    def read(self) -> Profile | None:
-        """Return the profile; None when a section was too wrong to build one."""
+    def read(self) -> Profile:
+        """Return the profile; not to be used when the tables hold mistakes."""
         top, head = self._top, self._top.table("profile")
         self._check_pin(head)
-        name, channel = head.text("name"), head.text("channel", None)
-        description, maker = head.text("description", ""), head.text("maker", "")
-        simulator = dict(top.table("simulator").items())
         status = self._status(top.table("operating_status", required=True))
         alarms = read_alarms(top.tables("alarms"), self._names)
         telemetry = read_telemetry(top.table("telemetry"), self._names)
@@ -98,16 +95,14 @@ class _Reader:
         required, deadlines_s = self._freshness(top.table("freshness"), status, wanted)
         wanted = dict.fromkeys(required, ()) | wanted
         self._check_echo(commands, wanted)
-        if top.mistakes:
-            return None
         return Profile(
-            name=name,
+            name=head.text("name"),
             path=self._path,
             dbc_path=self._database.path,
             dbc_sha256=self._database.sha256,
-            description=description,
-            maker=maker,
-            channel=channel,
+            description=head.text("description", ""),
+            maker=head.text("maker", ""),
+            channel=head.text("channel", None),
             required=required,
             deadlines_s=deadlines_s,
             status=status,
@@ -120,7 +115,7 @@ class _Reader:
             guard=guard,
             wanted=wanted,
             read_only_reason=reason,
-            simulator=simulator,
+            simulator=dict(top.table("simulator").items()),
         )
 
     def _check_pin(self, head: Table) -> None:
