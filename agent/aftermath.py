@@ -13,10 +13,11 @@ from agent.record import Recorder
 from agent.run import Aftermath, Run, frames_evidence
 from bms_can.commands import MAY_HAVE_SENT, Command, CommandState, Reason
 from bms_can.confirmation import effect_seen, messages_of, missing_proof
-from bms_can.profile import CommandPlan
+from bms_can.profile import CommandCode, CommandPlan
 from bms_can.signals import Signals
 from bms_can.status import derive_status
 
+INTERRUPTED = "the agent restarted or its journal failed"
 LONGEST_STEP_S = 1.0  # a pause of this process is no time in which the BMS was heard
 
 
@@ -35,16 +36,21 @@ class Aftermaths:
         Raises:
             JournalFailed: try again later; what was written stays written.
         """
-        for entry in self._record.journal.unfinished(self._device.uid):
+        entries = self._record.journal.unfinished(self._device.uid)
+        newest = max((each.seq for each in entries if each.state in MAY_HAVE_SENT), default=0)
+        for entry in entries:
             plan = self._device.profile.commands.get(entry.command.code)
             run = Run(entry.command, plan, entry.state, self._clock.monotonic_s())
-            if entry.state is CommandState.SUCCEEDED:
+            if entry.state is CommandState.SUCCEEDED and entry.seq < newest:
+                detail = "lasted until another command went out, shortly before the interruption"
+                self._record.advance(run, CommandState.HELD, Reason.SUPERSEDED, detail)
+            elif entry.state is CommandState.SUCCEEDED:
                 self._end_or_watch(run, plan)
             elif entry.state in MAY_HAVE_SENT:
                 self._mark_unknown(run)
                 self._end_or_watch(run, plan)
             else:
-                detail = "the agent restarted before any frame went out"
+                detail = f"{INTERRUPTED} before any frame went out"
                 self._record.advance(run, CommandState.EXPIRED, Reason.INTERRUPTED, detail)
 
     def hold(self, command: Command, plan: CommandPlan) -> None:
@@ -61,6 +67,14 @@ class Aftermaths:
             else:
                 detail = f"its effect was not seen before command {by.id} went out"
                 self._end(each, CommandState.FAILED, Reason.SUPERSEDED, detail)
+
+    def unsure_of_close(self) -> bool:
+        """Tell whether an interrupted close may still show its effect."""
+        closing = CommandCode.CLOSE_CONTACTOR
+        return any(
+            each.state is CommandState.UNKNOWN and each.command.code is closing
+            for each in self._open
+        )
 
     def step(self) -> None:
         """Look at every watch once."""
@@ -80,7 +94,7 @@ class Aftermaths:
 
     def _mark_unknown(self, run: Run) -> None:
         if run.state is not CommandState.UNKNOWN:
-            detail = "the agent restarted; frames may have reached the bus"
+            detail = f"{INTERRUPTED}; frames may have reached the bus"
             self._record.advance(run, CommandState.UNKNOWN, Reason.INTERRUPTED, detail)
 
     def _end_or_watch(self, run: Run, plan: CommandPlan | None) -> None:
@@ -109,20 +123,26 @@ class Aftermaths:
         good = table.look(each.good)
         if good.streak >= confirmed.frames:
             evidence = {"confirmed_by": frames_evidence(list(good.frames))}
-            detail = "its effect is on the bus, seen after the restart"
+            detail = "its effect is on the bus, seen after the interruption"
             self._end(each, CommandState.SUCCEEDED, Reason.INTERRUPTED, detail, evidence)
             self.hold(each.command, each.plan)
         elif each.listened_s >= confirmed.window_s:
             seen = missing_proof(each.plan, table.snapshot(), self._device.profile, now_s)
-            detail = f"listened for {each.listened_s:.1f} s after the restart: {seen}"
+            detail = f"listened for {each.listened_s:.1f} s after the interruption: {seen}"
             self._end(each, CommandState.FAILED, Reason.NO_EFFECT, detail)
 
     def _count_listening(self, each: Aftermath, now_s: float) -> None:
-        """Add the time since the last look, if the BMS was heard all along."""
-        signals = self._device.table.snapshot()
-        if not derive_status(signals, self._device.profile, now_s).disconnected:
+        """Add the time since the last look, if the BMS was heard; after a silence count anew."""
+        if self._is_heard(self._device.table.snapshot(), now_s):
             each.listened_s += min(now_s - each.looked_s, LONGEST_STEP_S)
+        elif each.good.counts:
+            table, old = self._device.table, each.good
+            each.good = table.watch(old.messages, old.predicate, now_s)
+            table.unwatch(old)
         each.looked_s = now_s
+
+    def _is_heard(self, signals: Signals, now_s: float) -> bool:
+        return not derive_status(signals, self._device.profile, now_s).disconnected
 
     def _watch(self, command: Command, plan: CommandPlan, state: CommandState) -> Aftermath:
         profile, table = self._device.profile, self._device.table
@@ -132,7 +152,8 @@ class Aftermaths:
             return effect_seen(plan, signals, profile, at_s)
 
         def gone(signals: Signals, at_s: float) -> bool:
-            return not effect_seen(plan, signals, profile, at_s)
+            """Silence contradicts nothing."""
+            return self._is_heard(signals, at_s) and not there(signals, at_s)
 
         messages = messages_of(plan, profile)
         good = table.watch(messages, there, now_s)

@@ -44,6 +44,7 @@ class ControlLoop:
 
     def take(self, frame: Frame) -> None:
         """Take a frame from the bus; called in the receive thread."""
+        known = bool(self._device.control.foreign)
         heard = self._device.control.hear(frame)
         if heard is Heard.OTHER:
             if self._device.intake.take(frame):
@@ -51,7 +52,8 @@ class ControlLoop:
             return
         if heard is Heard.FOREIGN:
             self.foreign += 1
-            self._on_foreign(frame)
+            if not known:  # once: another master may send a hundred frames a second
+                self._on_foreign(frame)
         self._wake.set()
 
     def wake(self) -> None:

@@ -3,11 +3,13 @@
 accepted -> gated -> sending -> sent -> [acknowledged] -> succeeded -> held | reverted
 
 Rules (docs/safety.md):
-* The row `sending` is durable before the first frame; expiry and interlocks are judged again after
-  that write, because a slow disk makes old checks stale.
-* One command in flight. An open takes the place of anything else, nothing takes its own.
+* The row `sending` is durable before the first frame; offers, expiry and interlocks are looked at
+  again after that write, because a slow disk makes old checks stale. Between the last check and the
+  frame nothing waits for the disk.
+* One command in flight. An open that can still go out takes the place of anything else, nothing
+  takes its own.
 * "Sent" needs the echo of the frame; "succeeded" needs newer frames of the BMS. Close is never
-  repeated by itself.
+  repeated by itself. An open is a no-op only if no close can still be on its way.
 * A restart sends nothing (agent/aftermath.py).
 
 Not thread-safe except `offer`; everything else belongs to the control thread of its device.
@@ -25,11 +27,11 @@ from agent.gate import Gate
 from agent.journal import Journal
 from agent.record import Recorder
 from agent.run import Run, checks_evidence, frames_evidence
-from agent.session import Session, Step
+from agent.session import Session, Step, life_over
 from bms_can.commands import FINAL, Command, CommandState, Reason
 from bms_can.confirmation import effect_seen
-from bms_can.interlocks import Sent, must_wait_for_current, refusal
-from bms_can.profile import CommandCode
+from bms_can.interlocks import must_wait_for_current, refusal
+from bms_can.profile import CommandCode, CommandPlan
 
 FAST_S, IDLE_S = 0.005, 0.1
 OPEN_MARGIN_S = 0.5  # an open that waits for the current goes out this long before its life ends
@@ -65,7 +67,7 @@ class Executor:
         self._clock = clock
         self._gate = gate
         self._record = Recorder(journal, clock, on_event)
-        self._session = Session(device, gate.stops)
+        self._session = Session(device, gate.stops, clock)
         self._aftermaths = Aftermaths(device, self._record, clock)
         self._offers: queue.SimpleQueue[Offer] = queue.SimpleQueue()
         self._current: Run | None = None
@@ -87,6 +89,7 @@ class Executor:
                 self._aftermaths.resume()
                 self._resumed = True
                 self._gate.journal_fault = ""
+            self._session.echoes.look(self._clock.monotonic_s())
             self._take_offers()
             self._go_on()
             self._aftermaths.step()
@@ -96,7 +99,7 @@ class Executor:
             self._drop_current()
             self._aftermaths.drop()
             self._resumed = False
-        return FAST_S if self.busy else IDLE_S
+        return FAST_S if self.busy or self._session.echoes.awaited else IDLE_S
 
     def _take_offers(self) -> None:
         while True:
@@ -107,20 +110,24 @@ class Executor:
             self._take(offer)
 
     def _take(self, offer: Offer) -> None:
-        current = self._current
-        if current is not None and current.command.id == offer.command.id:
+        current, command = self._current, offer.command
+        if current is not None and _same_intent(current.command, command):
             current.cancelled = current.cancelled or offer.cancelled
-            return
-        if not self._record.accept(offer.command):
-            return
-        plan = self._device.profile.commands.get(offer.command.code)
-        now_s = self._clock.monotonic_s()
-        run = Run(offer.command, plan, CommandState.ACCEPTED, now_s, offer.cancelled)
-        opening = offer.command.code is CommandCode.OPEN_CONTACTOR
-        if current is None:
+        elif self._record.accept(command):
+            plan = self._device.profile.commands.get(command.code)
+            now_s = self._clock.monotonic_s()
+            self._admit(Run(command, plan, CommandState.ACCEPTED, now_s, offer.cancelled))
+
+    def _admit(self, run: Run) -> None:
+        """Give a new command the place in flight, or say why not."""
+        current = self._current
+        end = self._early_end(run)
+        if end is not None:
+            self._record.advance(run, end.state, end.reason, end.detail)
+        elif current is None:
             self._current = run
-        elif opening and current.command.code is not CommandCode.OPEN_CONTACTOR:
-            self._apply(current, _superseded(current, offer.command))
+        elif _takes_place(run, current):
+            self._apply(current, _superseded(current, run.command))
             self._current = run
         else:
             detail = f"command {current.command.id} is under way"
@@ -131,20 +138,20 @@ class Executor:
         """Advance the command in flight as far as it goes without waiting."""
         while (run := self._current) is not None:
             step = self._next(run)
-            if step is None:
+            if step is not None:
+                self._apply(run, step)
+            elif self._current is run:
                 return
-            self._apply(run, step)
 
     def _next(self, run: Run) -> Step | None:
         if run.state is CommandState.ACCEPTED:
             return self._judge(run)
-        if run.state is CommandState.GATED:
-            return self._write_then_send(run)
-        now_s = self._clock.monotonic_s()
         if run.state is CommandState.SENDING:
-            return self._session.await_echo(run, now_s)
+            return self._session.await_echo(run)
         assert run.plan is not None  # noqa: S101 - a command without a plan is never gated
-        return self._session.await_effect(run, run.plan, now_s)
+        if run.state is CommandState.GATED:
+            return self._write_then_send(run, run.plan)
+        return self._session.await_effect(run, run.plan)
 
     def _apply(self, run: Run, step: Step) -> None:
         """Write a step; let go of the command when its own time is over."""
@@ -155,16 +162,22 @@ class Executor:
         if step.state is CommandState.SUCCEEDED or step.state in FINAL:
             self._drop_current()
 
-    def _judge(self, run: Run) -> Step | None:
-        now_s = self._clock.monotonic_s()
+    def _early_end(self, run: Run) -> Step | None:
+        """Return how a command ends that was withdrawn or is too old; None if it may go on."""
         if run.cancelled:
             reason = Reason.CANCELLED_BY_PLATFORM
             return Step(CommandState.CANCELLED, reason, "withdrawn before any frame")
-        if self._over(run, now_s):
-            return self._expired(run, now_s)
+        return life_over(run.command, self._clock)
+
+    def _judge(self, run: Run) -> Step | None:
+        end = self._early_end(run)
+        if end is not None:
+            return end
+        box = self._gate.box()
+        now_s = self._clock.monotonic_s()
         if self._is_there_already(run, now_s):
             return Step(CommandState.SUCCEEDED, Reason.NO_OP, "already so; no frame was sent")
-        situation = self._gate.situation(now_s)
+        situation = self._gate.situation(now_s, box)
         checks = self._gate.checks(run.command.code, situation)
         evidence = {"interlocks": checks_evidence(checks)}
         refused = refusal(checks)
@@ -184,46 +197,67 @@ class Executor:
         return min(run.accepted_s + wait_s, run.command.deadline_s - OPEN_MARGIN_S)
 
     def _is_there_already(self, run: Run, now_s: float) -> bool:
-        """Tell whether the bus shows the effect before anything was sent."""
+        """Tell whether the bus shows the effect before anything was sent, and that it will stay."""
         if run.plan is None or self._device.read_only:
+            return False
+        opening = run.command.code is CommandCode.OPEN_CONTACTOR
+        if opening and (self._gate.may_be_closing(now_s) or self._aftermaths.unsure_of_close()):
             return False
         signals = self._device.table.snapshot()
         return effect_seen(run.plan, signals, self._device.profile, now_s)
 
-    def _write_then_send(self, run: Run) -> Step | None:
-        """Durable row first, then judge once more, then the first frame."""
-        assert run.plan is not None  # noqa: S101 - a command without a plan is never gated
-        now_s = self._clock.monotonic_s()
-        if self._over(run, now_s):
-            return self._expired(run, now_s)
+    def _write_then_send(self, run: Run, plan: CommandPlan) -> Step | None:
+        """Durable row first, then look at everything once more, then the first frame.
+
+        Returns None when an open that came meanwhile has taken the command's place.
+        """
+        end = self._early_end(run)
+        if end is not None:
+            return end
         self._record.advance(run, CommandState.SENDING)
-        now_s = self._clock.monotonic_s()
-        if self._over(run, now_s):
-            return self._expired(run, now_s)
-        checks = self._gate.checks(run.command.code, self._gate.situation(now_s))
-        refused = refusal(checks)
-        if refused is not None:
-            evidence = {"interlocks": checks_evidence(checks)}
-            words = f"changed while it was being written: {self._gate.words(refused)}"
-            return Step(CommandState.REJECTED, refused.reason, words, evidence)
-        self._aftermaths.supersede(run.command)
-        self._gate.sent.append(Sent(run.command.code, now_s))
-        step = self._session.begin(run, run.plan, now_s)
+        self._take_offers()
+        if self._current is not run:
+            return None
+        end = self._changed_meanwhile(run)
+        if end is not None:
+            return end
+        self._gate.remember(run.command.code, self._clock.monotonic_s())
+        step = self._session.begin(run, plan)
+        if run.frames:
+            self._aftermaths.supersede(run.command)
         return Step(CommandState.SENDING) if step is None else step
 
-    def _over(self, run: Run, now_s: float) -> bool:
-        return run.command.expired(now_s, self._clock.boot_id())
-
-    @staticmethod
-    def _expired(run: Run, now_s: float) -> Step:
-        late_s = now_s - run.command.deadline_s
-        detail = f"its life ended {late_s:.3f} s ago; no frame went out"
-        return Step(CommandState.EXPIRED, Reason.TIME_LIMIT_OVER, detail)
+    def _changed_meanwhile(self, run: Run) -> Step | None:
+        """Judge a command for the last time before its frame; None if it may go out."""
+        box = self._gate.box()  # may wait for the disk, so before the last look at the clock
+        end = self._early_end(run)
+        if end is not None:
+            return end
+        situation = self._gate.situation(self._clock.monotonic_s(), box)
+        checks = self._gate.checks(run.command.code, situation)
+        refused = refusal(checks)
+        if refused is None:
+            return None
+        evidence = {"interlocks": checks_evidence(checks)}
+        words = f"changed while it was being written: {self._gate.words(refused)}"
+        return Step(CommandState.REJECTED, refused.reason, words, evidence)
 
     def _drop_current(self) -> None:
         if self._current is not None:
             self._session.close(self._current)
         self._current = None
+
+
+def _same_intent(one: Command, other: Command) -> bool:
+    return (one.id, one.code, one.device_uid) == (other.id, other.code, other.device_uid)
+
+
+def _takes_place(run: Run, current: Run) -> bool:
+    """Tell whether a new command ends the one in flight: only an open that the profile has."""
+    opening = CommandCode.OPEN_CONTACTOR
+    return (
+        run.command.code is opening and current.command.code is not opening and run.plan is not None
+    )
 
 
 def _superseded(run: Run, by: Command) -> Step:

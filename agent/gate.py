@@ -3,16 +3,31 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import NamedTuple
 
 from agent.clock import Clock
 from agent.device import Device
 from agent.journal import Journal
-from bms_can.commands import CommandState, Reason
+from bms_can.commands import Reason
 from bms_can.interlocks import Check, Sent, Situation, judge
 from bms_can.profile import CommandCode
 from bms_can.status import derive_status
 
 REMEMBERED = 64  # more than any rate limit counts
+# After a close a battery may still be about to act; an open that turns out unneeded does no harm.
+CLOSE_MAY_COME_S = 60.0
+
+
+class Box(NamedTuple):
+    """What the box itself says about sending; reading it may wait for the disk.
+
+    Attributes:
+        lockout: reason of the local lock-out, "" while there is none.
+        journal: why the journal cannot be trusted, "" while it can.
+    """
+
+    lockout: str
+    journal: str
 
 
 class Gate:
@@ -25,7 +40,7 @@ class Gate:
         sent: commands that went out before this start, see `sent_before`.
 
     Attributes:
-        sent: commands that went out, for the rate limits.
+        sent: closes and resets that went out, for the rate limits.
         journal_fault: why the journal cannot be used, "" while it can.
     """
 
@@ -42,8 +57,25 @@ class Gate:
         self.sent: deque[Sent] = deque(sent, REMEMBERED)
         self.journal_fault = ""
 
-    def situation(self, now_s: float) -> Situation:
-        """Return all that the rules look at, as it is now."""
+    def box(self) -> Box:
+        """Return what the box says about sending.
+
+        Raises:
+            JournalFailed: nobody knows.
+        """
+        return Box(self._lockout(), self.journal_fault or self._doubt())
+
+    def situation(self, now_s: float, box: Box | None = None) -> Situation:
+        """Return all that the rules look at, as it is now.
+
+        Args:
+            now_s: the moment [s].
+            box: as read just before; without it it is read here, which may take a while.
+
+        Raises:
+            JournalFailed: `box` was not given and cannot be read.
+        """
+        box = box or self.box()
         device = self._device
         signals = device.table.snapshot()
         since_s = device.listening_since_s
@@ -52,10 +84,10 @@ class Gate:
             signals=signals,
             status=derive_status(signals, device.profile, now_s, listening_since_s=since_s),
             read_only=device.read_only,
-            lockout=self._lockout(),
+            lockout=box.lockout,
             tx_unsafe=device.control.unsafe,
             foreign=device.control.foreign,
-            journal=self.journal_fault or self._doubt(),
+            journal=box.journal,
             sent=tuple(self.sent),
         )
 
@@ -70,6 +102,21 @@ class Gate:
         control = self._device.control
         return bool(self._lockout() or control.unsafe or control.foreign or self.journal_fault)
 
+    def remember(self, code: CommandCode, now_s: float) -> None:
+        """Count a command that goes out; opens are not limited, so they push nothing out."""
+        if code is not CommandCode.OPEN_CONTACTOR:
+            self.sent.append(Sent(code, now_s))
+
+    def may_be_closing(self, now_s: float) -> bool:
+        """Tell whether a close may be on its way though the contactor still shows open.
+
+        One of ours went out a short while ago or may wait in a queue, or there is another master.
+        """
+        if self._device.control.unsafe or self._device.control.foreign:
+            return True
+        closes = (each for each in self.sent if each.code is CommandCode.CLOSE_CONTACTOR)
+        return any(now_s - each.at_s < CLOSE_MAY_COME_S for each in closes)
+
     @staticmethod
     def words(check: Check) -> str:
         """Say in one line why a rule refused."""
@@ -80,21 +127,17 @@ class Gate:
 
 
 def sent_before(journal: Journal, device_uid: str, clock: Clock) -> list[Sent]:
-    """Return the commands that went out earlier, for the rate limits.
+    """Return the closes and resets that went out earlier, for the rate limits, oldest first.
 
     Monotonic time of an earlier start of the machine says nothing now. Such a command is at least
     as old as this start, and older if the wall clock says so.
     """
     now_s, wall = clock.monotonic_s(), clock.wall()
     found = []
-    for entry in reversed(journal.recent(REMEMBERED)):
-        if entry.command.device_uid != device_uid:
-            continue
-        for event in journal.events(entry.command.id):
-            if event.state is not CommandState.SENDING:
-                continue
+    for code in (CommandCode.FAULT_RESET, CommandCode.CLOSE_CONTACTOR):
+        for event in journal.sendings(device_uid, code, REMEMBERED):
             age_s = (wall - datetime.fromisoformat(event.wall)).total_seconds()
             here = event.boot_id == clock.boot_id()
             at_s = event.monotonic_s if here else min(0.0, now_s - age_s)
-            found.append(Sent(entry.command.code, at_s))
-    return found
+            found.append(Sent(code, at_s))
+    return sorted(found, key=lambda each: each.at_s)

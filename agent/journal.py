@@ -36,9 +36,12 @@ from agent.payload import rfc3339
 from agent.sqlite_file import MIB, SqliteFile
 from agent.strict_json import canonical
 from bms_can.commands import FINAL, LONGEST_LIFE_S, Command, CommandState, Reason, may_follow
+from bms_can.profile import CommandCode
 
 MAX_BYTES = 64 * MIB
 _UNFINISHED = "state NOT IN ({})".format(",".join(f"'{state}'" for state in sorted(FINAL)))
+_SENDINGS = """WHERE state='sending' AND command_id IN (SELECT id FROM command WHERE device_uid=?
+    AND code=? AND state NOT IN ('rejected','expired','cancelled')) """
 _FIRST_KEPT = f"""SELECT min(seq) FROM event WHERE wall >= ? OR seq IN (SELECT seq FROM unreported)
     OR command_id IN (SELECT id FROM command WHERE {_UNFINISHED})"""  # noqa: S608 - constants only
 
@@ -162,6 +165,19 @@ class Journal:
         query = COMMANDS + "ORDER BY seq DESC LIMIT ?"
         with self._file.reading() as db:
             return [entry_of(row) for row in db.execute(query, (limit,))]
+
+    def sendings(self, device_uid: str, code: CommandCode, limit: int) -> list[Event]:
+        """Return the rows `sending` of commands of this kind that may have gone out, newest first.
+
+        Args:
+            device_uid: their device.
+            code: their kind.
+            limit: at most so many.
+        """
+        query = EVENTS + _SENDINGS + "ORDER BY seq DESC LIMIT ?"
+        with self._file.reading() as db:
+            rows = db.execute(query, (device_uid, int(code), limit))
+            return [event_of(row) for row in rows]
 
     def events(self, command_id: str) -> list[Event]:
         """Return all rows about a command, oldest first."""

@@ -17,6 +17,7 @@ from bms_can.telemetry import read_telemetry
 from bms_can.timeline import what_counts
 
 STATUS = "status"
+RETRY_S = 1.0  # a change that could not be kept is tried again so often
 
 
 class Observer:
@@ -31,7 +32,7 @@ class Observer:
 
     Attributes:
         status: the newest status, None before the first look.
-        lost: changes that could not be kept.
+        lost: changes that were over before they could be kept.
     """
 
     def __init__(
@@ -50,13 +51,16 @@ class Observer:
         self._since: Mapping[str, datetime] = {}
         self.status: BmsStatus | None = None
         self.lost = 0
+        self._unkept = False
+        self._try_s = 0.0
 
     def step(self) -> BmsStatus:
         """Derive the status now; keep and announce a change."""
         before, after = self.status, self._derive(self.status)
         self.status = after
-        if before is None or _kept(before) != _kept(after):
-            self._keep(after)
+        changed = before is None or _kept(before) != _kept(after)
+        self._keep_if_due(after, changed=changed)
+        if changed:
             self._on_change()
         return after
 
@@ -85,8 +89,18 @@ class Observer:
             before=before,
         )
 
-    def _keep(self, status: BmsStatus) -> None:
-        """Write the change to the outbox; a full disk costs the report, never the agent."""
+    def _keep_if_due(self, status: BmsStatus, *, changed: bool) -> None:
+        """Keep a change now; after a failure the newest status, once in a while."""
+        now_s = self._clock.monotonic_s()
+        if changed and self._unkept:
+            self.lost += 1
+        elif changed:
+            self._unkept, self._try_s = True, now_s
+        if self._unkept and now_s >= self._try_s:
+            self._unkept, self._try_s = not self._keep(status), now_s + RETRY_S
+
+    def _keep(self, status: BmsStatus) -> bool:
+        """Write a status to the outbox; a full disk costs the report, never the agent."""
         uid, wall = self._device.uid, self._clock.wall()
         bodies = {alarm.key: _alarm_body(alarm) for alarm in status.alarms}
         try:
@@ -94,7 +108,8 @@ class Observer:
             self._since = edges.since
             self._outbox.put(uid, STATUS, wall, _status_body(status))
         except (OutboxFailed, JournalFailed):
-            self.lost += 1
+            return False
+        return True
 
 
 def _kept(status: BmsStatus) -> tuple[object, ...]:

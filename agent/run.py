@@ -20,6 +20,7 @@ class Run:
         frames: frames handed to the bus so far.
         sent_s: when the first one was.
         next_s: when the next repetition is due.
+        trouble: what went wrong with its frames without ending it, "" while nothing did.
         effect: watches for the proof; `answer` and `refusal` for what the BMS says.
     """
 
@@ -31,6 +32,7 @@ class Run:
     frames: list[Frame] = field(default_factory=list)
     sent_s: float = 0.0
     next_s: float = 0.0
+    trouble: str = ""
     effect: Watch | None = None
     answer: Watch | None = None
     refusal: Watch | None = None

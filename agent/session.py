@@ -1,22 +1,25 @@
-"""One command on the bus: first frame, echo, repetitions, answer, effect. Time is an argument.
+"""One command on the bus: first frame, echo, repetitions, answer, effect.
 
 Each method looks once and returns the next step of the command, or None while there is none.
-Repetitions are a lease: a fixed number of frames, never past the command's life.
+Repetitions are a lease: a fixed number of frames, never past the command's life. The clock is read
+right before each frame, so that whatever took its time before is counted.
 """
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from agent.clock import Clock
 from agent.device import Device
+from agent.echoes import LOST, Echoes
 from agent.run import Run, frames_evidence
-from bms_can.commands import CommandState, Reason
+from bms_can.commands import Command, CommandState, Reason
 from bms_can.confirmation import effect_seen, messages_of, missing_proof, proof_of
 from bms_can.errors import FrameRefused, SendFailed
 from bms_can.profile import CommandCode, CommandPlan, Condition
 from bms_can.signals import Signals
 from bms_can.table import Watch
 
-ECHO_S = 0.05  # reliability rule 21c
+NEVER_S = float("inf")
 
 
 class Step(NamedTuple):
@@ -28,53 +31,84 @@ class Step(NamedTuple):
     evidence: Mapping[str, object] | None = None
 
 
+def life_over(command: Command, clock: Clock) -> Step | None:
+    """Return how a command ends whose life is over before any frame; None while it lives."""
+    now_s, boot_id = clock.monotonic_s(), clock.boot_id()
+    if not command.expired(now_s, boot_id):
+        return None
+    detail = f"its life ended {now_s - command.deadline_s:.3f} s ago; no frame went out"
+    if boot_id != command.boot_id:
+        detail = "it was taken before this start of the machine; no frame went out"
+    return Step(CommandState.EXPIRED, Reason.TIME_LIMIT_OVER, detail)
+
+
 class Session:
     """Puts commands of one device on its bus and watches what comes of them.
 
     Args:
         device: the battery and its way to the bus.
         stops: tells whether a session of this kind must send no more repetitions.
+        clock: time.
+
+    Attributes:
+        echoes: own frames on their way back.
     """
 
-    def __init__(self, device: Device, stops: Callable[[CommandCode], bool]) -> None:
+    def __init__(self, device: Device, stops: Callable[[CommandCode], bool], clock: Clock) -> None:
         self._device = device
         self._stops = stops
+        self._clock = clock
         self._counter = 0
+        self.echoes = Echoes(device)
 
-    def begin(self, run: Run, plan: CommandPlan, now_s: float) -> Step | None:
+    def begin(self, run: Run, plan: CommandPlan) -> Step | None:
         """Start to watch, then send the first frame. None means that the echo is awaited."""
-        self._watch(run, plan, now_s)
-        run.sent_s = now_s
-        return self._put_on_bus(run, plan, now_s)
+        run.sent_s = self._clock.monotonic_s()
+        self._watch(run, plan, run.sent_s)
+        over = life_over(run.command, self._clock)
+        if over is not None:
+            return over
+        try:
+            self._put_on_bus(run, plan)
+        except FrameRefused as error:
+            return Step(CommandState.FAILED, Reason.GUARD_REFUSED, str(error))
+        except SendFailed as error:
+            return Step(CommandState.FAILED, Reason.SEND_FAILED, str(error))
+        if self._clock.monotonic_s() >= run.command.deadline_s:
+            run.trouble = "the process was held up: the frame left as the command's life ended"
+        return None
 
-    def await_echo(self, run: Run, now_s: float) -> Step | None:
+    def await_echo(self, run: Run) -> Step | None:
         """A frame is sent when it has come back from the bus; else nobody knows where it is."""
-        evidence = {"frames": frames_evidence(run.frames), "echo": self._device.echo}
-        if not self._device.echo or self._device.control.echoed(run.frames[0]):
-            return Step(CommandState.SENT, evidence=evidence)
-        if now_s - run.sent_s <= ECHO_S:
+        returned = self.echoes.returned(run.frames[0])
+        if returned is None:
             return None
-        detail = f"no echo within {ECHO_S * 1000:g} ms: the frame may still wait in a queue"
-        self._device.control.unsafe = f"command {run.command.id}: {detail}"
-        return Step(CommandState.FAILED, Reason.SEND_FAILED, detail, evidence)
+        evidence = {"frames": frames_evidence(run.frames), "echo": self._device.echo}
+        if returned:
+            return Step(CommandState.SENT, None, run.trouble, evidence)
+        return Step(CommandState.FAILED, Reason.SEND_FAILED, LOST, evidence)
 
-    def await_effect(self, run: Run, plan: CommandPlan, now_s: float) -> Step | None:
+    def await_effect(self, run: Run, plan: CommandPlan) -> Step | None:
         """Look for the effect, a refusal, an answer or the end of the window; else repeat."""
+        frames = {"frames": frames_evidence(run.frames)}
         effect = self._frames_of(run.effect, plan.confirmed.frames)
         if effect is not None:
-            evidence = {"confirmed_by": effect, "frames": frames_evidence(run.frames)}
-            return Step(CommandState.SUCCEEDED, evidence=evidence)
+            evidence = {"confirmed_by": effect, **frames}
+            return Step(CommandState.SUCCEEDED, None, run.trouble, evidence)
         refusal = self._frames_of(run.refusal, 1)
         if refusal is not None:
             detail = "the BMS answered that it will not do it"
-            evidence = {"answer": refusal, "frames": frames_evidence(run.frames)}
+            evidence = {"answer": refusal, **frames}
             return Step(CommandState.FAILED, Reason.BLOCKED_BY_PROCESS, detail, evidence)
+        now_s = self._clock.monotonic_s()
         if now_s - run.sent_s >= plan.confirmed.window_s:
             return self._timed_out(run, plan, now_s)
         answer = self._frames_of(run.answer, 1)
         if run.state is CommandState.SENT and answer is not None:
             return Step(CommandState.ACKNOWLEDGED, evidence={"answer": answer})
-        return self._repeat(run, plan, now_s)
+        if len(run.frames) < plan.repeat and now_s >= run.next_s:
+            self._repeat(run, plan, now_s)
+        return None
 
     def close(self, run: Run) -> None:
         """Stop watching."""
@@ -89,31 +123,42 @@ class Session:
         words = "the BMS acknowledged it" if answered else "the BMS did not acknowledge it"
         if plan.acknowledged is None:
             words = "no answer is defined"
-        detail = f"{words}; after {plan.confirmed.window_s:g} s {seen}"
+        parts = (words, f"after {plan.confirmed.window_s:g} s {seen}", run.trouble)
+        detail = "; ".join(part for part in parts if part)
         evidence = {"frames": frames_evidence(run.frames)}
         return Step(CommandState.TIMED_OUT, Reason.NO_EFFECT, detail, evidence)
 
-    def _repeat(self, run: Run, plan: CommandPlan, now_s: float) -> Step | None:
-        if len(run.frames) >= plan.repeat or now_s < run.next_s:
-            return None
-        if now_s >= run.command.deadline_s or self._stops(run.command.code):
-            run.next_s = float("inf")
-            return None
-        return self._put_on_bus(run, plan, now_s)
+    def _repeat(self, run: Run, plan: CommandPlan, now_s: float) -> None:
+        """Send the next frame of the lease; one that does not go out never ends the command.
 
-    def _put_on_bus(self, run: Run, plan: CommandPlan, now_s: float) -> Step | None:
-        frame = plan.frames[self._counter % len(plan.frames)]._replace(at_s=now_s)
-        evidence = {"frames": frames_evidence(run.frames)}
+        The first frame is out: what the battery makes of it is still to be seen. Only an open,
+        the safe direction, tries the same frame again.
+        """
+        if self.echoes.awaited:
+            return
+        if self._stops(run.command.code) or life_over(run.command, self._clock) is not None:
+            run.next_s = NEVER_S
+            return
         try:
-            self._device.control.send(frame, now_s)
-        except FrameRefused as error:
-            return Step(CommandState.FAILED, Reason.GUARD_REFUSED, str(error), evidence)
-        except SendFailed as error:
-            return Step(CommandState.FAILED, Reason.SEND_FAILED, str(error), evidence)
+            self._put_on_bus(run, plan)
+        except (FrameRefused, SendFailed) as error:
+            run.trouble = f"frame {len(run.frames) + 1} of {plan.repeat} did not go out: {error}"
+            opening = run.command.code is CommandCode.OPEN_CONTACTOR
+            run.next_s = now_s + plan.period_s if opening else NEVER_S
+
+    def _put_on_bus(self, run: Run, plan: CommandPlan) -> None:
+        """Send one frame.
+
+        Raises:
+            FrameRefused, SendFailed: it was not sent.
+        """
+        now_s = self._clock.monotonic_s()
+        frame = plan.frames[self._counter % len(plan.frames)]._replace(at_s=now_s)
+        self._device.control.send(frame, now_s)
+        self.echoes.expect(frame, run.command.id, now_s)
         self._counter += 1
         run.frames.append(frame)
         run.next_s = now_s + plan.period_s
-        return None
 
     def _watch(self, run: Run, plan: CommandPlan, now_s: float) -> None:
         profile, table = self._device.profile, self._device.table

@@ -1,0 +1,61 @@
+"""Own frames on their way back from the bus. Belongs to the control thread.
+
+"Sent" is proven by the echo alone (reliability rule 21). Every frame is awaited, also a repetition
+and also one whose command has ended meanwhile: a frame that does not come back may wait in a queue
+and go out minutes later, so the transmit path counts as unsafe until a person has looked.
+"""
+
+from dataclasses import dataclass
+
+from agent.device import Device
+from bms_can.frame import Frame
+
+ECHO_S = 0.05  # reliability rule 21c
+LONGEST_LOOK_S = 0.02  # a pause of this process is no time in which an echo could be heard
+LOST = f"no echo within {ECHO_S * 1000:g} ms: the frame may still wait in a queue"
+
+
+@dataclass(slots=True)
+class _Awaited:
+    """A frame that has not come back yet. `listened_s`: for how long we have looked for it [s]."""
+
+    frame: Frame
+    command_id: str
+    looked_s: float
+    listened_s: float = 0.0
+
+
+class Echoes:
+    """The frames of one device that must come back; none where its bus gives no echo."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._awaited: list[_Awaited] = []
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a frame is still on its way."""
+        return bool(self._awaited)
+
+    def expect(self, frame: Frame, command_id: str, now_s: float) -> None:
+        """A frame was handed to the bus at `now_s` [s]."""
+        if self._device.echo:
+            self._awaited.append(_Awaited(frame, command_id, now_s))
+
+    def look(self, now_s: float) -> None:
+        """Let go of what came back; latch `unsafe` when a frame did not in time."""
+        control = self._device.control
+        for each in list(self._awaited):
+            each.listened_s += min(now_s - each.looked_s, LONGEST_LOOK_S)
+            each.looked_s = now_s
+            if control.echoed(each.frame):
+                self._awaited.remove(each)
+            elif each.listened_s > ECHO_S:
+                self._awaited.remove(each)
+                control.unsafe = control.unsafe or f"command {each.command_id}: {LOST}"
+
+    def returned(self, frame: Frame) -> bool | None:
+        """Tell whether a frame came back; None while it may yet. Without echoes: yes."""
+        if any(each.frame is frame for each in self._awaited):
+            return None
+        return not self._device.echo or self._device.control.echoed(frame)
