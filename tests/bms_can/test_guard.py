@@ -107,6 +107,7 @@ def test_an_empty_list_lets_nothing_pass() -> None:
 
 def test_rate_at_the_limit() -> None:
     """The last frame of a minute passes, the next does not, and at sixty seconds it does."""
+    assert MINUTE_S == 60.0
     gate = guard(guard_entry(per_minute=2))
     assert [refused(gate, LISTED, at_s) for at_s in (0.0, 1.0, 1.0)] == ["", "", "rate"]
     assert refused(gate, LISTED, MINUTE_S - 1e-9) == "rate"

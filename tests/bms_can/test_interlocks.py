@@ -294,6 +294,8 @@ def test_steadiness_at_its_limit(message: str) -> None:
         ((20, 30, WINDOW_S - 1e-9), {"rate"}),
         ((20, 30, 700, 800, 900), set()),
         ((1, 2, 3), {"rate", "interval"}),
+        ((5, 500), {"interval"}),
+        ((500, 5), {"interval"}),
     ],
 )
 def test_rate_of_closes(ages_s: tuple[float, ...], failed: set[str]) -> None:

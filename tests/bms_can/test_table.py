@@ -61,16 +61,14 @@ def test_a_snapshot_does_not_change() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gap_s", "since_s"), [(0.5, 0.0), (1.0, 0.0), (math.nextafter(1.0, 2), None), (60.0, None)]
+    ("at_s", "steady"), [(1.5, True), (2.0, True), (math.nextafter(2.0, 3), False), (61.0, False)]
 )
-def test_a_gap_longer_than_the_deadline_ends_steadiness(
-    gap_s: float, since_s: float | None
-) -> None:
+def test_a_gap_longer_than_the_deadline_ends_steadiness(at_s: float, *, steady: bool) -> None:
     """Up to the deadline a message is steady since its first frame; after it, since the last."""
     table = SignalTable({"A": 1.0})
-    put(table, "A.x", 0.0)
-    put(table, "A.x", gap_s)
-    assert table.heard()["A"].steady_since_s == (gap_s if since_s is None else since_s)
+    put(table, "A.x", 1.0)
+    put(table, "A.x", at_s)
+    assert table.heard()["A"].steady_since_s == (1.0 if steady else at_s)
 
 
 def test_a_message_without_deadline_is_always_steady() -> None:
