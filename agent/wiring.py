@@ -23,6 +23,7 @@ from agent.local_handlers import handlers
 from agent.observer import Observer
 from agent.outbox import Outbox
 from agent.poll import Poller
+from agent.recorder import FlightRecorder
 from agent.schedule import Schedule
 from agent.site import tighten
 from agent.supervisor import Supervisor, Worker, notify_socket
@@ -39,8 +40,9 @@ from bms_can.receiver import Receiver
 JOURNAL_FILE, QUEUE_FILE = "journal.db", "queue.db"
 DISTRIBUTION = "bms-can-agent"
 POLL_STUCK_S = 1200.0  # a long poll lasts 40 s at the most, a back-off up to 900 s
-RX_STUCK_S = 60.0  # the longest wait before the bus is opened again is 30 s
+RX_STUCK_S = 60.0  # opening a bus may block for a while; the wait before it is 1.5 s at the most
 HOUSEKEEPING_S = 6 * 3600.0
+DISK_STUCK_S = 600.0  # a worn card stalls for long; a recording is no reason to end the agent
 # python-can drivers that give no own frames back; there "sent" rests on the driver's word.
 NO_ECHO = frozenset({"slcan", "serial", "usb2can", "nican", "iscan"})
 
@@ -97,6 +99,7 @@ class Shared:
     cloud: Cloud
     deliverer: Deliverer
     schedule: Schedule
+    recorder: FlightRecorder
 
 
 def build(config: Config, clock: Clock) -> System:
@@ -112,7 +115,7 @@ def build(config: Config, clock: Clock) -> System:
     links = tuple(_link(shared, *each) for each in loaded)
     for link in links:
         _plan_sync(shared, link)
-    schedule, deliverer = shared.schedule, shared.deliverer
+    schedule, deliverer, recorder = shared.schedule, shared.deliverer, shared.recorder
     job = partial(jobs.housekeeping, shared.journal, clock)
     schedule.every(HOUSEKEEPING_S, job, "housekeeping", HOUSEKEEPING_S)
     parts = {link.device.uid: (link.device, link.gate) for link in links}
@@ -120,6 +123,7 @@ def build(config: Config, clock: Clock) -> System:
     supervisor.workers = [
         *(worker for link in links for worker in _workers(link)),
         Worker("door", door.run, door.stop, _beats(door)),
+        Worker("recorder", recorder.run, recorder.stop, _beats(recorder), DISK_STUCK_S),
         Worker("deliver", deliverer.run, deliverer.stop, _beats(deliverer), POLL_STUCK_S),
     ]
     supervisor.on_step = schedule.clock_stepped
@@ -159,7 +163,9 @@ def _shared(config: Config, clock: Clock, supervisor: Supervisor) -> Shared:
         chance=random.random,
     )
     schedule = Schedule(clock, lambda error: supervisor.fail(f"a job raised {error!r}"))
-    return Shared(config, clock, journal, outbox, cloud, deliverer, schedule)
+    channels = {each.uid: each.can.channel for each in config.devices}
+    recorder = FlightRecorder(config.state_dir, config.recorder, channels, journal, clock)
+    return Shared(config, clock, journal, outbox, cloud, deliverer, schedule, recorder)
 
 
 def _link(shared: Shared, config: DeviceConfig, profile: Profile, database: Database) -> Link:
@@ -186,6 +192,7 @@ def _link(shared: Shared, config: DeviceConfig, profile: Profile, database: Data
     def changed() -> None:
         wake_sync()
         shared.deliverer.wake()
+        shared.recorder.look(uid, observer.status)
 
     gate = Gate(
         device,
@@ -196,7 +203,8 @@ def _link(shared: Shared, config: DeviceConfig, profile: Profile, database: Data
     executor = Executor(device, journal, clock, gate, shared.deliverer.wake)
     box = partial(_box, journal, device)
     observer = Observer(device, shared.outbox, clock, box, changed)
-    loop = ControlLoop(device, observer, executor, clock, partial(_note_foreign, uid))
+    foreign, record = partial(_note_foreign, uid), shared.recorder.tap(uid)
+    loop = ControlLoop(device, observer, executor, clock, foreign, record)
 
     def offer(each: Offer) -> None:
         executor.offer(each)
@@ -272,7 +280,9 @@ def _sync_name(uid: str) -> str:
     return f"sync {uid}"
 
 
-def _beats(part: ControlLoop | Receiver | Poller | Deliverer | LocalDoor) -> Callable[[], int]:
+def _beats(
+    part: ControlLoop | Receiver | Poller | Deliverer | LocalDoor | FlightRecorder,
+) -> Callable[[], int]:
     return lambda: part.beats
 
 

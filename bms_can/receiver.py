@@ -12,7 +12,7 @@ from bms_can.errors import BusDown
 from bms_can.frame import Frame
 
 FIRST_WAIT_S = 0.5
-LONGEST_WAIT_S = 30.0
+LONGEST_WAIT_S = 1.5  # back in service 2 s after any fault ends (reliability row T22)
 POLL_S = 0.2
 
 
@@ -25,6 +25,7 @@ class Receiver:
         silence_s: after so long without any frame the bus is reopened [s].
         on_trouble: called in this thread when the bus fails, with the reason, once for each reason;
             and with "" at the first frame after that.
+        pause: waits for the event or so long [s], whichever comes first.
 
     Attributes:
         port: the open port, None while there is none.
@@ -40,11 +41,13 @@ class Receiver:
         take: Callable[[Frame], None],
         silence_s: float = 5.0,
         on_trouble: Callable[[str], None] = lambda _: None,
+        pause: Callable[[threading.Event, float], object] = lambda stop, s: stop.wait(s),
     ) -> None:
         self._open_bus = open_bus
         self._take = take
         self._silence_s = silence_s
         self._on_trouble = on_trouble
+        self._pause = pause
         self._trouble = ""
         self._stop = threading.Event()
         self.port: Port | None = None
@@ -65,7 +68,7 @@ class Receiver:
                 self.last_error = str(error)
                 self._tell(self.last_error)
                 wait_s = FIRST_WAIT_S if self.frames > before else wait_s
-                self._stop.wait(wait_s)
+                self._pause(self._stop, wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
             else:
                 # Silence, not failure: reopen at once. A silent battery can still be told to open.
