@@ -79,6 +79,14 @@ def test_level_from_the_value_stays_within_1_to_3(raw: float, level: int) -> Non
     assert found.active[0].level == level
 
 
+@pytest.mark.parametrize("level", [1, 2, 3])
+@pytest.mark.parametrize("raw", [1, 3, 200])
+def test_a_fixed_level_does_not_depend_on_the_value(raw: int, level: int) -> None:
+    """A level given by the profile is the level, whatever the signal says."""
+    rules = profile(alarms=(alarm("a", level=level),))
+    assert derive_alarms(seen({"Alarms.a": raw}), rules, NOW_S).active[0].level == level
+
+
 def test_level_of_an_alarm_on_zero() -> None:
     """An alarm that is on at raw 0 has the least level, not level 0."""
     rule = AlarmRule("door", "Alarms.door", ActiveWhen(values=frozenset({0})), None, "门", "Door")
