@@ -3,7 +3,7 @@ PY ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
 
-.PHONY: demo test check cover bench setup lock clean
+.PHONY: demo test check cover real-logs bench setup lock clean
 demo: $(SETUP)
 	$(BIN)/bms-agent demo
 
@@ -15,6 +15,10 @@ check: $(SETUP)
 
 cover: $(SETUP)
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+
+# DIR holds pairs/ with recorded logs and their reference answers; without it these tests are skipped.
+real-logs: $(SETUP)
+	BMS_REAL_LOGS=$(abspath $(DIR)) $(BIN)/python -m pytest -m shared tests/system
 
 bench: $(SETUP)
 	$(BIN)/python -m bench

@@ -6,10 +6,10 @@ from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.clock import SystemClock
 from agent.render_replay import coverage_lines, coverage_values, timeline_line, timeline_values
-from agent.replay_sync import ReplaySync
 from bms_can.coverage import Coverage
 from bms_can.database import Database, load
 from bms_can.errors import BadInput, BadLogLine
@@ -19,6 +19,9 @@ from bms_can.profile import Profile
 from bms_can.profile_load import load_profile
 from bms_can.shipped import profile_path
 from bms_can.timeline import Change, Timeline
+
+if TYPE_CHECKING:
+    from agent.replay_sync import ReplaySync
 
 EXIT_NOTHING_READ = 1
 
@@ -87,9 +90,11 @@ def _frames(arguments: Namespace, coverage: Coverage) -> Iterator[Frame]:
             yield entry
 
 
-def _sync(arguments: Namespace, profile: Profile) -> ReplaySync | None:
+def _sync(arguments: Namespace, profile: Profile) -> "ReplaySync | None":
     if arguments.sync is None:
         return None
+    from agent.replay_sync import ReplaySync  # noqa: PLC0415 - the platform's client is heavy
+
     return ReplaySync(
         arguments.sync, Path(arguments.key_file), arguments.device, profile, arguments.sync_period_s
     )
@@ -99,7 +104,7 @@ def _run(
     arguments: Namespace,
     frames: Iterator[Frame],
     timeline: Timeline | None,
-    sync: ReplaySync | None,
+    sync: "ReplaySync | None",
 ) -> list[Change]:
     """Drive all frames through; return the changes, and print them as they come."""
     changes: list[Change] = []

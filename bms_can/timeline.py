@@ -5,15 +5,20 @@ at which a deadline passes, not at the next frame.
 """
 
 from collections.abc import Iterable, Iterator
+from math import inf, nextafter
 from typing import NamedTuple
 
 from bms_can.database import Database
 from bms_can.frame import Frame
 from bms_can.intake import Intake
 from bms_can.profile import Profile
+from bms_can.signals import Signals
 from bms_can.status import BmsStatus, derive_status
 
 AFTER_DEADLINE_S = 1e-6  # a message is late only after its deadline, not at it
+# Channels are merged into one file a little out of order: up to 22 ms in a recording of a car. So
+# another channel's frame says only that ours has come at least so far [s].
+CHANNEL_SKEW_S = 0.05
 
 
 class Change(NamedTuple):
@@ -27,6 +32,9 @@ class Change(NamedTuple):
 class Timeline:
     """Derives the status frame by frame and yields its changes. One use.
 
+    It looks when a frame brings something new, when a deadline passes, when a message comes back
+    after that, and when the hold time of the current direction is over.
+
     Attributes:
         intake: values and counts so far.
         status: the newest status, None before the first frame.
@@ -39,9 +47,9 @@ class Timeline:
         self.status: BmsStatus | None = None
         self.first_s: float | None = None
         self.now_s = 0.0
-        self._next_deadline_s = float("inf")
-        watched = {*profile.required, *(alarm.signal.split(".")[0] for alarm in profile.alarms)}
-        self._watched = tuple(watched)
+        self._next_s = inf
+        self._late = False
+        self._awaited = _awaited(profile)
 
     def run(self, frames: Iterable[Frame]) -> Iterator[Change]:
         """Take all frames and yield the changes in order."""
@@ -52,35 +60,48 @@ class Timeline:
         """Take one frame; yield the changes up to and including it."""
         if self.first_s is None:
             self.first_s = self.now_s = frame.at_s
-            self._plan_deadline()
             yield from self._look(frame.at_s)
-        yield from self.pass_time(frame.at_s)
-        if self.intake.take(frame):
+        ours = frame.channel in ("", self._profile.channel) or self._profile.channel is None
+        yield from self.pass_time(frame.at_s if ours else frame.at_s - CHANNEL_SKEW_S)
+        before = self.intake.decoded
+        changed = self.intake.take(frame)
+        if changed or (self._late and self.intake.decoded > before):
             yield from self._look(self.now_s)
-        self._plan_deadline()
+        elif self.intake.decoded > before:
+            self._plan()
 
     def pass_time(self, until_s: float) -> Iterator[Change]:
-        """Let time pass without a frame; yield the changes that silence brings [s, log's clock]."""
-        while self._next_deadline_s < until_s:
-            self.now_s = max(self.now_s, self._next_deadline_s + AFTER_DEADLINE_S)
-            yield from self._look(self.now_s)
-            self._plan_deadline()
+        """Let time pass without a frame; yield the changes that it brings [s, the log's clock]."""
+        while self._next_s < until_s:
+            after_s = max(self._next_s + AFTER_DEADLINE_S, nextafter(self._next_s, inf))
+            yield from self._look(max(self.now_s, after_s))
         self.now_s = max(self.now_s, until_s)
 
-    def _plan_deadline(self) -> None:
-        """Find the next moment at which a message that came becomes late."""
-        heard = self.intake.table.heard()
-        start_s = self.first_s or 0.0
-        moments = (
-            (heard[message].at_s if message in heard else start_s)
-            + self._profile.deadlines_s[message]
-            for message in self._watched
-        )
-        self._next_deadline_s = min(
-            (moment for moment in moments if moment > self.now_s), default=float("inf")
-        )
+    def _plan(self) -> None:
+        """Find the next moment at which the status can change without a frame."""
+        signals = self.intake.table.snapshot()
+        moments = [
+            self._newest_s(signals, name) + deadline_s for name, deadline_s in self._awaited.items()
+        ]
+        self._late = any(moment < self.now_s for moment in moments)
+        moments.append(self._hold_ends_s())
+        self._next_s = min((each for each in moments if each >= self.now_s), default=inf)
+
+    def _newest_s(self, signals: Signals, name: str) -> float:
+        """Return when a message or signal last came [s], the start of the log if never."""
+        newest = signals.heard.get(name) or signals.samples.get(name)
+        return (self.first_s or 0.0) if newest is None else newest.at_s
+
+    def _hold_ends_s(self) -> float:
+        """Return when a new direction of the current is reported, if it stays so [s]."""
+        flow = None if self.status is None else self.status.flow
+        rule = self._profile.status.current
+        if flow is None or rule is None or flow.wanted is flow.reported:
+            return inf
+        return flow.wanted_since_s + rule.hold_s
 
     def _look(self, now_s: float) -> Iterator[Change]:
+        self.now_s = now_s
         before = self.status
         after = derive_status(
             self.intake.table.snapshot(),
@@ -90,8 +111,18 @@ class Timeline:
             before=before,
         )
         self.status = after
+        self._plan()
         if before is None or what_counts(before) != what_counts(after):
             yield Change(now_s, now_s - (self.first_s or 0.0), after)
+
+
+def _awaited(profile: Profile) -> dict[str, float]:
+    """Return the messages and signals whose age the status depends on, with their deadlines [s]."""
+    found = {message: profile.deadlines_s[message] for message in profile.required}
+    for signal in (*profile.status.signals(), *(alarm.signal for alarm in profile.alarms)):
+        name = signal if signal in profile.deadlines_s else signal.split(".")[0]
+        found[name] = profile.deadlines_s[name]
+    return found
 
 
 def what_counts(status: BmsStatus) -> tuple[object, ...]:

@@ -201,7 +201,7 @@ class Plant:
 
     def reports(self) -> list[dict[str, Any]]:
         """Return all kept reports of the device that the platform has, oldest first."""
-        query = {"device_uid": self.uid, "page": 1, "page-size": 200}
+        query: dict[str, str | int] = {"device_uid": self.uid, "page": 1, "page-size": 200}
         data = self.operator.get("/reports", params=query).json()["data"]
         assert data["total"] <= 200
         return list(reversed(data["list"]))

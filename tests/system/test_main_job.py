@@ -6,12 +6,14 @@ bus. What is claimed is read from the platform's interface and from the bus.
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.journal_rows import Stamp
+from bms_can.pack import Pack
 from bms_can.profile import CommandCode
 from tests.ems_process import Ems
 from tests.system.plant import CLOSE, OPEN, RESET, Plant, plant, until
@@ -65,7 +67,7 @@ def test_frames_become_the_platform_s_status(site: Plant) -> None:
     prove(site, CLOSE)
     assert site.status()["operating_status"] == 2
     for current_a, operating in ((50.0, 3), (-50.0, 4), (0.0, 2)):
-        site.battery(lambda pack, wanted_a=current_a: pack.request_current(wanted_a))
+        site.battery(partial(Pack.request_current, current_a=current_a))
         site.shows(operating_status=operating, alarm_status=0, disconnected=0)
     site.battery(lambda pack: pack.raise_alarm("cell_high_temp_alarm", 2))
     site.shows(operating_status=2, alarm_status=1)
@@ -89,6 +91,8 @@ def test_details_carry_alarms_telemetry_and_box(site: Plant) -> None:
 @pytest.mark.slow
 def test_commands_go_out_and_are_proven(site: Plant) -> None:
     """Close, open and reset: three frames each, all evidence, and `held` at the end."""
+    record: dict[str, Any] = {}
+    frames: list[str] = []
     for code, operating, first_byte in ((CLOSE, 2, "01"), (OPEN, 1, "02")):
         before = len(site.control_frames())
         record = prove(site, code)
@@ -253,15 +257,19 @@ def test_an_outage_of_the_platform_loses_nothing(own_site: Plant) -> None:
     """Changes during an outage arrive afterwards: each once, in order, none twice."""
     site = own_site
     prove(site, CLOSE)
-    link = site.system.links[0]
+
+    def count() -> int | None:
+        status = site.system.links[0].observer.status
+        return None if status is None else status.alarm_count
+
     until(lambda: not site.system.outbox.batch(site.uid))
     before = [each["sequence"] for each in site.reports()]
     site.ems.stop()
     for key in ("soc_low_alarm", "cell_high_temp_alarm", "insulation_low_alarm"):
-        site.battery(lambda pack, name=key: pack.raise_alarm(name, 1))
-        until(lambda: link.observer.status.alarm_count == 1)
-        site.battery(lambda pack, name=key: pack.clear_alarm(name))
-        until(lambda: link.observer.status.alarm_count == 0)
+        site.battery(partial(Pack.raise_alarm, key=key))
+        until(lambda: count() == 1)
+        site.battery(partial(Pack.clear_alarm, key=key))
+        until(lambda: count() == 0)
     kept = [item.sequence for item in site.system.outbox.batch(site.uid)]
     assert len(kept) >= 6 * 2, "six changes of status, six edges of alarms"
     site.ems.restart()
