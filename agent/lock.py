@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from agent.errors import JournalFailed
+
 LOCK_FILE = "agent.lock"
 
 
@@ -19,9 +21,13 @@ def only_one(state_dir: Path) -> Iterator[None]:
 
     Raises:
         AlreadyRunning: another process holds it.
+        JournalFailed: it cannot be made or written.
     """
-    path = state_dir / LOCK_FILE
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(state_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise JournalFailed(f"{LOCK_FILE}: {error.strerror}") from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
