@@ -7,33 +7,42 @@ command may go out. Rows are hash-chained, see journal_rows.py.
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
 from agent.errors import IllegalTransition, JournalFailed, UnknownCommand
-from agent.journal_check import chain_mistakes, state_mistakes
+from agent.journal_beside import HeadFile, LockoutFile
+from agent.journal_check import damage, mistakes
 from agent.journal_rows import (
     COMMAND,
     COMMANDS,
     EVENTS,
-    SCHEMA,
+    STATEMENTS,
+    VERSION,
     Draft,
     Entry,
     Event,
+    Head,
     Lockout,
     Stamp,
     append,
+    compare,
     entry_of,
     event_of,
     find_entry,
     get_meta,
+    head_of,
     insert_entry,
+    knows,
+    note_loss,
+    prune_rows,
     set_meta,
 )
 from agent.payload import rfc3339
-from agent.sqlite_file import MIB, SqliteFile
+from agent.sqlite_file import MIB, Connect, Schema, SqliteFile, connect
 from agent.strict_json import canonical
 from bms_can.commands import FINAL, LONGEST_LIFE_S, Command, CommandState, Reason, may_follow
 from bms_can.profile import CommandCode
@@ -42,8 +51,6 @@ MAX_BYTES = 64 * MIB
 _UNFINISHED = "state NOT IN ({})".format(",".join(f"'{state}'" for state in sorted(FINAL)))
 _SENDINGS = """WHERE state='sending' AND command_id IN (SELECT id FROM command WHERE device_uid=?
     AND code=? AND state NOT IN ('rejected','expired','cancelled')) """
-_FIRST_KEPT = f"""SELECT min(seq) FROM event WHERE wall >= ? OR seq IN (SELECT seq FROM unreported)
-    OR command_id IN (SELECT id FROM command WHERE {_UNFINISHED})"""  # noqa: S608 - constants only
 
 
 class Journal:
@@ -53,21 +60,48 @@ class Journal:
         path: the file, journal.db.
         stamp: the moment of opening.
         max_bytes: quota; when it is reached, writing fails and no command goes out.
+        connect: opens the database.
 
     Attributes:
-        journal_lost: the file before this one was corrupt and has been put aside.
+        journal_lost: rows of earlier are missing: the file was damaged and has been put aside, or
+            emptied, deleted, cut off, or replaced by an old copy.
 
     Raises:
         JournalFailed: the file cannot be opened.
     """
 
-    def __init__(self, path: Path, stamp: Stamp, max_bytes: int = MAX_BYTES) -> None:
-        self._file = SqliteFile(path, SCHEMA, max_bytes, JournalFailed)
-        self.journal_lost = self._file.lost
-        if self.journal_lost:
-            with self._file.transaction() as db:
-                append(db, Draft("journal-lost", "", detail="predecessor was corrupt"), stamp)
-                set_meta(db, "lost", canonical([stamp.boot_id, stamp.monotonic_s]))
+    def __init__(
+        self, path: Path, stamp: Stamp, max_bytes: int = MAX_BYTES, connect: Connect = connect
+    ) -> None:
+        def born(db: sqlite3.Connection, lost: str) -> None:
+            if lost:
+                note_loss(db, stamp, f"the journal before this one: {lost}")
+
+        schema = Schema(VERSION, STATEMENTS, damage)
+        self._file = SqliteFile(path, schema, max_bytes, JournalFailed, born, connect)
+        self._head = HeadFile(path)
+        self._lockout = LockoutFile(path)
+        self.journal_lost = bool(self._file.lost) or self._miss_rows(stamp)
+        self._head.keep(self.head(), anew=True)
+
+    def _miss_rows(self, stamp: Stamp) -> bool:
+        """Tell whether rows are missing that had been committed; then take note of it."""
+        kept = self._head.read()
+        if kept is None:
+            return False
+        with self._file.transaction() as db:
+            known = knows(db, kept)
+            if not known:
+                note_loss(db, stamp, f"row {kept.seq} had been written and is missing")
+        return not known
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Write, and keep the new head beside the journal once it is durable."""
+        with self._file.transaction() as db:
+            yield db
+            head = head_of(db)
+        self._head.keep(head)
 
     def close(self) -> None:
         """Close the file."""
@@ -86,7 +120,7 @@ class Journal:
         passed_s = now_s - lost_s if lost_boot == boot_id else now_s
         if passed_s < LONGEST_LIFE_S:
             return True
-        with self._file.transaction() as db:
+        with self._writing() as db:
             db.execute("DELETE FROM meta WHERE key = 'lost'")
         return False
 
@@ -97,10 +131,10 @@ class Journal:
             The new entry; or the stored one if the id is known, with `conflict` if the stored one
             has another code or device (the attempt is recorded).
         """
-        with self._file.transaction() as db:
+        with self._writing() as db:
             known = find_entry(db, command.id)
             if known is not None:
-                return _compare(db, known, command, stamp)
+                return compare(db, known, command, stamp)
             terms = {key: value for key, value in asdict(command).items() if key != "id"}
             state = CommandState.ACCEPTED
             draft = Draft(COMMAND, command.device_uid, command.id, state, evidence=terms)
@@ -125,7 +159,7 @@ class Journal:
             IllegalTransition: `state` may not follow; nothing is written.
             UnknownCommand: there is no such command.
         """
-        with self._file.transaction() as db:
+        with self._writing() as db:
             entry = find_entry(db, command_id)
             if entry is None:
                 raise UnknownCommand(command_id)
@@ -146,7 +180,7 @@ class Journal:
         self, kind: str, stamp: Stamp, body: Mapping[str, object], device_uid: str = ""
     ) -> int:
         """Write an audit row that is no step of a command; return its number."""
-        with self._file.transaction() as db:
+        with self._writing() as db:
             return append(db, Draft(kind, device_uid, evidence=body), stamp)
 
     def entry(self, command_id: str) -> Entry | None:
@@ -200,18 +234,18 @@ class Journal:
 
     def reported(self, seq: int) -> None:
         """Keep in mind that the platform has this step, or will never take it."""
-        with self._file.transaction() as db:
+        with self._writing() as db:
             db.execute("DELETE FROM unreported WHERE seq=?", (seq,))
 
     def verify(self) -> list[str]:
         """Return what is wrong with the chain or the states; empty if all is as written."""
         with self._file.reading() as db:
-            return [*chain_mistakes(db), *state_mistakes(db)]
+            return list(mistakes(db))
 
-    def head(self) -> tuple[int, str]:
+    def head(self) -> Head:
         """Return number and hash of the newest row, to be kept elsewhere as a proof."""
         with self._file.reading() as db:
-            return int(get_meta(db, "head_seq") or 0), get_meta(db, "head_hash") or ""
+            return head_of(db)
 
     def prune(self, before: datetime) -> int:
         """Delete the oldest rows written before `before`; return how many.
@@ -219,34 +253,29 @@ class Journal:
         Stops at the first row that is younger, unreported, or of an unfinished command. The
         commands themselves stay for ever, so that no id goes out twice.
         """
-        with self._file.transaction() as db:
-            (first,) = db.execute(_FIRST_KEPT, (rfc3339(before),)).fetchone()
-            last = int(get_meta(db, "head_seq") or 0) if first is None else first - 1
-            row = db.execute("SELECT hash FROM event WHERE seq=?", (last,)).fetchone()
-            if row is None:
-                return 0
-            set_meta(db, "base_seq", str(last))
-            set_meta(db, "base_hash", row[0])
-            return db.execute("DELETE FROM event WHERE seq<=?", (last,)).rowcount
+        with self._writing() as db:
+            return prune_rows(db, rfc3339(before), _UNFINISHED)
 
     def lockout(self) -> Lockout | None:
         """Return the local lock-out, None if there is none."""
         value = self.meta("lockout")
-        return None if value is None else Lockout(*json.loads(value))
+        return self._lockout.read() if value is None else Lockout(*json.loads(value))
 
     def set_lockout(self, reason: str, who: str, stamp: Stamp) -> Lockout:
-        """Keep remote closes off until a person clears it; survives restarts."""
+        """Keep remote closes off until a person clears it; survives restarts and the journal."""
         lockout = Lockout(reason, who, rfc3339(stamp.wall))
-        with self._file.transaction() as db:
+        self._lockout.keep(lockout)
+        with self._writing() as db:
             append(db, Draft("lockout-set", "", evidence=lockout._asdict()), stamp)
             set_meta(db, "lockout", canonical(lockout))
         return lockout
 
     def clear_lockout(self, who: str, stamp: Stamp) -> None:
         """End the local lock-out."""
-        with self._file.transaction() as db:
+        with self._writing() as db:
             append(db, Draft("lockout-cleared", "", evidence={"who": who}), stamp)
             db.execute("DELETE FROM meta WHERE key = 'lockout'")
+        self._lockout.drop()
 
     def meta(self, key: str) -> str | None:
         """Return a kept small value, None if there is none."""
@@ -255,7 +284,7 @@ class Journal:
 
     def set_meta(self, key: str, value: str) -> None:
         """Keep a small value durably."""
-        with self._file.transaction() as db:
+        with self._writing() as db:
             set_meta(db, key, value)
 
     def reserve(self, name: str, count: int, at_least: int = 1) -> int:
@@ -267,19 +296,7 @@ class Journal:
             at_least: the first is not below this.
         """
         key = f"next:{name}"
-        with self._file.transaction() as db:
+        with self._writing() as db:
             first = max(int(get_meta(db, key) or 1), at_least)
             set_meta(db, key, str(first + count))
             return first
-
-
-def _compare(db: sqlite3.Connection, known: Entry, command: Command, stamp: Stamp) -> Entry:
-    same = (known.command.code, known.command.device_uid) == (command.code, command.device_uid)
-    if same:
-        return known
-    detail = f"id came again as command {int(command.code)} for {command.device_uid}"
-    query = "SELECT 1 FROM event WHERE command_id=? AND kind='conflict' AND detail=?"
-    if db.execute(query, (command.id, detail)).fetchone() is None:  # once is enough for the record
-        draft = Draft("conflict", known.command.device_uid, command.id, detail=detail)
-        append(db, draft, stamp)
-    return known._replace(conflict=True)

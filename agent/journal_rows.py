@@ -15,38 +15,35 @@ from typing import Any, NamedTuple
 
 from agent.clock import Clock
 from agent.payload import rfc3339
-from agent.sqlite_file import Schema
 from agent.strict_json import canonical, rounded
 from bms_can.commands import Command, CommandState, Reason
 from bms_can.profile import CommandCode
 
 COMMAND = "command"  # kind of the rows that are steps of a command
 
-SCHEMA = Schema(
-    1,
-    (
-        """CREATE TABLE event (
+VERSION = 1
+STATEMENTS = (
+    """CREATE TABLE event (
             seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, device_uid TEXT NOT NULL,
             command_id TEXT, state TEXT, reason TEXT, detail TEXT NOT NULL, evidence TEXT NOT NULL,
             wall TEXT NOT NULL, monotonic_s REAL NOT NULL, boot_id TEXT NOT NULL,
             prev_hash TEXT NOT NULL, hash TEXT NOT NULL)""",
-        "CREATE INDEX event_of_command ON event (command_id, seq)",
-        """CREATE TABLE command (
+    "CREATE INDEX event_of_command ON event (command_id, seq)",
+    """CREATE TABLE command (
             id TEXT PRIMARY KEY, device_uid TEXT NOT NULL, code INTEGER NOT NULL,
             issued_by TEXT NOT NULL, version INTEGER NOT NULL, deadline_s REAL NOT NULL,
             boot_id TEXT NOT NULL, state TEXT NOT NULL, reason TEXT, detail TEXT NOT NULL,
             wall TEXT NOT NULL, seq INTEGER NOT NULL)""",
-        "CREATE INDEX command_by_seq ON command (seq)",
-        "CREATE TABLE unreported (seq INTEGER PRIMARY KEY, device_uid TEXT NOT NULL)",
-        "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
-        """CREATE TRIGGER event_is_never_changed BEFORE UPDATE ON event
+    "CREATE INDEX command_by_seq ON command (seq)",
+    "CREATE TABLE unreported (seq INTEGER PRIMARY KEY, device_uid TEXT NOT NULL)",
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    """CREATE TRIGGER event_is_never_changed BEFORE UPDATE ON event
             BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END""",
-        """CREATE TRIGGER event_is_only_pruned BEFORE DELETE ON event
+    """CREATE TRIGGER event_is_only_pruned BEFORE DELETE ON event
             WHEN old.seq > CAST((SELECT value FROM meta WHERE key = 'base_seq') AS INTEGER)
             BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END""",
-        """INSERT INTO meta VALUES ('base_seq', '0'), ('base_hash', printf('%064d', 0)),
+    """INSERT INTO meta VALUES ('base_seq', '0'), ('base_hash', printf('%064d', 0)),
             ('head_seq', '0'), ('head_hash', printf('%064d', 0))""",
-    ),
 )
 
 EVENTS = """SELECT seq, kind, device_uid, command_id, state, reason, detail, evidence, wall,
@@ -110,6 +107,13 @@ class Entry(NamedTuple):
     seq: int
     new: bool = False
     conflict: bool = False
+
+
+class Head(NamedTuple):
+    """The newest row of the journal: its number and hash."""
+
+    seq: int
+    hash: str
 
 
 class Lockout(NamedTuple):
@@ -214,3 +218,54 @@ def insert_entry(db: sqlite3.Connection, entry: Entry) -> None:
         *(command.deadline_s, command.boot_id, entry.state.value, None, "", entry.wall, entry.seq),
     )
     db.execute("INSERT INTO command VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", values)
+
+
+def head_of(db: sqlite3.Connection) -> Head:
+    """Return the end of the chain."""
+    return Head(int(get_meta(db, "head_seq") or 0), get_meta(db, "head_hash") or "")
+
+
+def knows(db: sqlite3.Connection, head: Head) -> bool:
+    """Tell whether a row that was once the head is in the chain, or was pruned."""
+    row = db.execute("SELECT hash FROM event WHERE seq=?", (head.seq,)).fetchone()
+    return head.seq <= int(get_meta(db, "base_seq") or 0) or row == (head.hash,)
+
+
+def note_loss(db: sqlite3.Connection, stamp: Stamp, detail: str) -> None:
+    """Take note that rows of earlier are missing, and of when that was found."""
+    append(db, Draft("journal-lost", "", detail=detail), stamp)
+    set_meta(db, "lost", canonical([stamp.boot_id, stamp.monotonic_s]))
+
+
+def compare(db: sqlite3.Connection, known: Entry, command: Command, stamp: Stamp) -> Entry:
+    """Return the known command; a conflict, recorded once, if this one is another."""
+    same = (known.command.code, known.command.device_uid) == (command.code, command.device_uid)
+    if same:
+        return known
+    detail = f"id came again as command {int(command.code)} for {command.device_uid}"
+    query = "SELECT 1 FROM event WHERE command_id=? AND kind='conflict' AND detail=?"
+    if db.execute(query, (command.id, detail)).fetchone() is None:  # once is enough for the record
+        draft = Draft("conflict", known.command.device_uid, command.id, detail=detail)
+        append(db, draft, stamp)
+    return known._replace(conflict=True)
+
+
+def prune_rows(db: sqlite3.Connection, before: str, unfinished: str) -> int:
+    """Move the base of the chain on and delete what is before it; return how many rows.
+
+    Args:
+        db: inside a transaction.
+        before: rows written from this wall time on stay, RFC 3339.
+        unfinished: condition on a command that is not at its end; its rows stay.
+    """
+    first_kept = f"""SELECT min(seq) FROM event WHERE wall >= ? OR seq IN
+        (SELECT seq FROM unreported) OR command_id IN
+        (SELECT id FROM command WHERE {unfinished})"""  # noqa: S608 - a constant of journal.py
+    (first,) = db.execute(first_kept, (before,)).fetchone()
+    last = int(get_meta(db, "head_seq") or 0) if first is None else first - 1
+    row = db.execute("SELECT hash FROM event WHERE seq=?", (last,)).fetchone()
+    if row is None:
+        return 0
+    set_meta(db, "base_seq", str(last))
+    set_meta(db, "base_hash", row[0])
+    return db.execute("DELETE FROM event WHERE seq<=?", (last,)).rowcount

@@ -2,10 +2,10 @@
 
 Numbers. Every report and every sync body carries a sequence; the platform takes only a larger one.
 Numbers come in blocks of 1000, each reserved durably in the journal before its first use, so that
-one number costs no fsync and none comes twice after a crash; the rest of a block is skipped. Should
-the journal be lost, the high mark kept here is the floor; should both be lost, the milliseconds of
-the wall clock are (more than any box ever used up); and should that clock be wrong, `raise_above`
-takes what the platform says that it has.
+one number costs no fsync and none comes twice after a crash; the rest of a block is skipped. The
+floor is the high mark kept here too, should the journal be lost, and the milliseconds of the wall
+clock at the start (more than any box ever used up), should both be lost; and should that clock be
+wrong, `raise_above` takes what the platform says that it has.
 
 Bounds. When rows or bytes are over the limit the oldest reports go, and are counted: the platform
 learns how many it will never see. Results of commands are not here; they live in the journal.
@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from agent.errors import OutboxFailed
+from agent.outbox_check import MOST, checksum, mistakes
 from agent.payload import Report, rfc3339
-from agent.sqlite_file import MIB, Schema, SqliteFile
+from agent.sqlite_file import MIB, Connect, Schema, SqliteFile, connect
 from agent.strict_json import canonical, rounded
 
 BLOCK = 1000
@@ -31,18 +32,20 @@ MAX_REPORT_BYTES = 8 * 1024
 ALARM = "alarm"
 
 _SCHEMA = Schema(
-    1,
+    2,
     (
         """CREATE TABLE report (
             sequence INTEGER PRIMARY KEY, device_uid TEXT NOT NULL, kind TEXT NOT NULL,
-            at TEXT NOT NULL, body TEXT NOT NULL, bytes INTEGER NOT NULL)""",
+            at TEXT NOT NULL, body TEXT NOT NULL, bytes INTEGER NOT NULL,
+            crc INTEGER NOT NULL)""",
         "CREATE INDEX report_of_device ON report (device_uid, sequence)",
         """CREATE TABLE alarm (
             device_uid TEXT NOT NULL, key TEXT NOT NULL, since TEXT NOT NULL, body TEXT NOT NULL,
-            PRIMARY KEY (device_uid, key))""",
+            crc INTEGER NOT NULL, PRIMARY KEY (device_uid, key))""",
         "CREATE TABLE number (key TEXT PRIMARY KEY, value INTEGER NOT NULL)",
         "INSERT INTO number VALUES ('high', 0), ('dropped', 0), ('rows', 0), ('bytes', 0)",
     ),
+    mistakes,
 )
 
 
@@ -75,8 +78,9 @@ class Outbox:
     Args:
         path: the file, queue.db.
         reserve: where blocks of numbers come from.
-        wall: wall time of opening, for the floor of the numbers of a new file.
+        wall: wall time of opening, the floor of the numbers.
         max_rows, max_bytes: bounds of what waits.
+        connect: opens the database.
 
     Raises:
         OutboxFailed: the file cannot be opened.
@@ -90,16 +94,19 @@ class Outbox:
         *,
         max_rows: int = MAX_ROWS,
         max_bytes: int = MAX_BYTES,
+        connect: Connect = connect,
     ) -> None:
         # Twice the bound: pages hold free space too. The bound itself is kept by dropping rows.
-        self._file = SqliteFile(path, _SCHEMA, 2 * max_bytes + MIB, OutboxFailed)
+        bytes_kept = 2 * max_bytes + MIB
+        self._file = SqliteFile(path, _SCHEMA, bytes_kept, OutboxFailed, connect=connect)
         self._reserve = reserve
         self._max_rows = max_rows
         self._max_bytes = max_bytes
         self._lock = threading.RLock()
         self._next = 0
         self._end = 0  # first number beyond the reserved block
-        self._floor = max(1, int(wall.timestamp() * 1000)) if self._file.created else 1
+        # Also for a file that is there: its last rows may be lost, and the journal's with them.
+        self._floor = max(1, min(int(wall.timestamp() * 1000), MOST))
 
     def close(self) -> None:
         """Close the file."""
@@ -150,7 +157,7 @@ class Outbox:
         if size > MAX_REPORT_BYTES:
             raise OutboxFailed(f"report of {size} bytes is over the limit of {MAX_REPORT_BYTES}")
         row = (report.sequence, device_uid, report.kind, report.at, body, size)
-        db.execute("INSERT INTO report VALUES (?,?,?,?,?,?)", row)
+        db.execute("INSERT INTO report VALUES (?,?,?,?,?,?,?)", (*row, checksum(*row)))
         _add(db, rows=1, size=size)
         while _number(db, "rows") > self._max_rows or _number(db, "bytes") > self._max_bytes:
             oldest = "SELECT sequence, bytes FROM report ORDER BY sequence LIMIT 1"
@@ -229,7 +236,7 @@ def _turn(
     """Keep (with a body) or forget (without) an alarm; return the report about it."""
     if body is not None:
         row = (device_uid, key, at, canonical(rounded(body)))
-        db.execute("INSERT INTO alarm VALUES (?,?,?,?)", row)
+        db.execute("INSERT INTO alarm VALUES (?,?,?,?,?)", (*row, checksum(*row)))
         return {**body, "key": key, "active": True, "since": at}
     mine = (device_uid, key)
     query = "SELECT since, body FROM alarm WHERE device_uid=? AND key=?"

@@ -4,35 +4,71 @@
 * One connection per process, guarded by one lock: SQLite before 3.51.3 has a race between
   connections when the WAL is reset.
 * After any error of SQLite the operation counts as not done; the connection is thrown away and
-  the next use opens a new one.
-* A file that is corrupt at the start is kept aside as NAME.corrupt-<n>, three at the most.
+  the next use opens a new one. The new one first moves the whole WAL into the file: after a failed
+  fsync the kernel may call pages clean that never reached the disk, and rows behind such pages
+  would be lost with them.
+* A file that is damaged or not ours at the start is kept aside as NAME.corrupt-<n>, three at the
+  most. A new file knows whether there was one before it (`lost`).
 """
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-KEEP_CORRUPT = 3
+from agent.quarantine import put_aside, traces
+
 MIB = 1024 * 1024
 _BUSY_MS = 5000  # another process (the CLI) may read or write for a moment
-_CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _PRAGMAS = (
     f"PRAGMA busy_timeout = {_BUSY_MS}",
     "PRAGMA synchronous = FULL",
     "PRAGMA wal_autocheckpoint = 256",
     f"PRAGMA journal_size_limit = {MIB}",
     "PRAGMA trusted_schema = OFF",
+    "PRAGMA cell_size_check = ON",
 )
+# Errors that say something about the machine, not about the content of the file.
+_TROUBLE = frozenset(
+    {
+        *(sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM),
+        *(sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL),
+        *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_PROTOCOL),
+    }
+)
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_MISSING, _EMPTY = "it is gone", "it is empty"
+
+Connect = Callable[[Path], sqlite3.Connection]
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a database as this module needs it: no transactions of the driver's own."""
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
 
 class Schema(NamedTuple):
-    """Statements that make an empty file ours; `version` is kept in user_version."""
+    """What makes an empty file ours.
+
+    Attributes:
+        version: kept in user_version.
+        statements: make the tables.
+        mistakes: yields what is wrong with the content; a file with mistakes is not used.
+    """
 
     version: int
     statements: Sequence[str]
+    mistakes: Callable[[sqlite3.Connection], Iterable[str]]
+
+
+class _Unusable(sqlite3.OperationalError):
+    """The file cannot be used, yet nothing says that its content is damaged."""
+
+
+def nothing_more(_db: sqlite3.Connection, _lost: str) -> None:
+    """A new file gets its tables only."""
 
 
 class SqliteFile:
@@ -43,21 +79,31 @@ class SqliteFile:
         schema: what it holds.
         max_bytes: quota of the file; beyond it a write fails.
         failed: makes the error to raise from a text; every error of SQLite becomes this one.
+        born: writes into a new file, in one with its tables; is told what `lost` says.
+        connect: opens the database; tests put a disk of their own under it.
 
     Attributes:
         created: the file was made by this start.
-        lost: its predecessor was corrupt, or vanished after having been put aside.
+        lost: what became of the file before it, "" if there was none.
     """
 
     def __init__(
-        self, path: Path, schema: Schema, max_bytes: int, failed: Callable[[str], Exception]
+        self,
+        path: Path,
+        schema: Schema,
+        max_bytes: int,
+        failed: Callable[[str], Exception],
+        born: Callable[[sqlite3.Connection, str], None] = nothing_more,
+        connect: Connect = connect,
     ) -> None:
         self.path = path
         self.created = False
-        self.lost = False
+        self.lost = ""
         self._schema = schema
         self._max_bytes = max_bytes
         self._failed = failed
+        self._born = born
+        self._connect = connect
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         with self._translated():
@@ -104,71 +150,84 @@ class SqliteFile:
                 connection.close()
 
     def _start(self) -> None:
-        self.created = not self.path.exists()
-        try:
-            damage = self._quick_check()
-        except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _CORRUPT:
-                raise
-            damage = str(error)
-        if damage:
-            self._drop()
-            self._put_aside()
-            self.created = True
-            self._open()
-        self.lost = self.created and bool(self._put_aside_before())
+        """Open the file, or a new one in the place of one that is missing or damaged."""
+        found = traces(self.path)
+        damage = self._damage() if self.path.exists() else _MISSING
+        if not damage:
+            return
+        self._drop()
+        if damage not in {_MISSING, _EMPTY}:
+            put_aside(self.path)
+        self.created, self.lost = True, (damage if found else "")
+        connection = self._connection = self._connect(self.path)
+        self._prepare(connection)
+        self._create(connection)
 
-    def _quick_check(self) -> str:
-        rows = self._open().execute("PRAGMA quick_check(1)").fetchall()
-        return "" if rows == [("ok",)] else str(rows)
+    def _damage(self) -> str:
+        """Return what is wrong with the content of the file, "" if nothing is."""
+        try:
+            connection = self._connection = self._connect(self.path)
+            self._prepare(connection)
+            rows = connection.execute("PRAGMA integrity_check(1)").fetchall()
+            if rows != [("ok",)]:
+                return str(rows)
+            return self._foreign(connection) or next(iter(self._schema.mistakes(connection)), "")
+        except _Unusable:
+            raise
+        except sqlite3.OperationalError as error:
+            if _is_trouble(error):
+                raise
+            return str(error)
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF not in _DAMAGE:
+                raise
+            return str(error)
+
+    def _foreign(self, connection: sqlite3.Connection) -> str:
+        """Return why this is no file of ours, "" if it is."""
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == self._schema.version:
+            return ""
+        if version != 0:
+            raise _Unusable(f"made by another version of the agent ({version})")
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return "another program's database" if tables else _EMPTY
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-            self._connection = connection
+            if not self.path.exists():  # SQLite would make an empty one: all would be forgotten
+                raise _Unusable("the file is gone")
+            connection = self._connection = self._connect(self.path)
             self._prepare(connection)
+            if self._foreign(connection):
+                raise _Unusable("the file was replaced")
         return self._connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         for pragma in _PRAGMAS:
-            connection.execute(pragma)
+            connection.execute(pragma).fetchall()
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
-            raise sqlite3.OperationalError(f"journal mode is {mode}, not wal")
+            raise _Unusable(f"journal mode is {mode}, not wal")
+        (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise _Unusable("another process holds the file")
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()
         connection.execute(f"PRAGMA max_page_count = {max(16, self._max_bytes // page_size)}")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            self._create(connection)
-        elif version != self._schema.version:
-            raise sqlite3.OperationalError(f"made by another version of the agent ({version})")
 
     def _create(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         for statement in self._schema.statements:
             connection.execute(statement)
+        self._born(connection, self.lost)
         connection.execute(f"PRAGMA user_version = {self._schema.version}")
         connection.execute("COMMIT")
 
-    def _put_aside_before(self) -> list[Path]:
-        """Return the corrupt files kept so far, oldest first."""
-        found = self.path.parent.glob(f"{self.path.name}.corrupt-*")
-        numbered = [path for path in found if path.suffix.removeprefix(".corrupt-").isdigit()]
-        return sorted(numbered, key=_number)
 
-    def _put_aside(self) -> None:
-        """Rename the file, then its WAL: an orphan WAL beside no file is dropped by SQLite."""
-        before = self._put_aside_before()
-        number = _number(before[-1]) + 1 if before else 1
-        aside = self.path.with_name(f"{self.path.name}.corrupt-{number}")
-        self.path.rename(aside)
-        for tail in ("-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                self.path.with_name(self.path.name + tail).rename(f"{aside}{tail}")
-        for old in before[: max(0, len(before) + 1 - KEEP_CORRUPT)]:
-            for tail in ("", "-wal", "-shm"):
-                old.with_name(old.name + tail).unlink(missing_ok=True)
+def _is_trouble(error: sqlite3.OperationalError) -> bool:
+    """Tell whether the machine is to blame, not the content of the file.
 
-
-def _number(path: Path) -> int:
-    return int(path.suffix.removeprefix(".corrupt-"))
+    A text that is not UTF-8 is an OperationalError without a code.
+    """
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return code & 0xFF in _TROUBLE and code != sqlite3.SQLITE_IOERR_SHORT_READ

@@ -187,27 +187,29 @@ def test_recent_is_newest_first(journal: Journal) -> None:
     ],
 )
 def test_alterations_are_found(path: Path, statement: str, told: str) -> None:
-    """A changed, missing, added or cut-off row is named."""
+    """A changed, missing, added or cut-off row is named; no agent starts on such a journal."""
     with closing(Journal(path, STAMP)) as journal:
         live(journal, "c1", *STRAIGHT)
-    alter(path, statement)
-    with closing(Journal(path, STAMP)) as journal:
+        alter(path, statement)
         assert any(told in line for line in journal.verify())
+    with closing(Journal(path, STAMP)) as journal:
+        assert journal.journal_lost
+        assert journal.forgetful(STAMP.monotonic_s, STAMP.boot_id)
+    assert path.with_name("journal.db.corrupt-1").exists()
 
 
 def test_rewritten_history_is_found_by_its_states(path: Path) -> None:
     """Even a row with a right hash is found if its state may not follow."""
     with closing(Journal(path, STAMP)) as journal:
         live(journal, "c1", S.GATED)
-    alter(path, "DELETE FROM command", "DELETE FROM event WHERE seq=2")
-    alter_back = (
-        "UPDATE meta SET value='1' WHERE key='head_seq'",
-        "UPDATE meta SET value=(SELECT hash FROM event WHERE seq=1) WHERE key='head_hash'",
-    )
-    with closing(sqlite3.connect(path)) as db, db:
-        for statement in alter_back:
-            db.execute(statement)
-    with closing(Journal(path, STAMP)) as journal:
+        alter(
+            path,
+            "DELETE FROM command",
+            "DELETE FROM event WHERE seq=2",
+            "DELETE FROM unreported WHERE seq=2",
+            "UPDATE meta SET value='1' WHERE key='head_seq'",
+            "UPDATE meta SET value=(SELECT hash FROM event WHERE seq=1) WHERE key='head_hash'",
+        )
         assert journal.verify() == ["command c1: is not kept"]
 
 
