@@ -63,8 +63,7 @@ class Journal:
         connect: opens the database.
 
     Attributes:
-        journal_lost: rows of earlier are missing: the file was damaged and has been put aside, or
-            emptied, deleted, cut off, or replaced by an old copy.
+        journal_lost: earlier rows are missing: the file was damaged, deleted, cut off, or old.
 
     Raises:
         JournalFailed: the file cannot be opened.
