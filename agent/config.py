@@ -14,6 +14,7 @@ from agent.config_env import apply_environment
 from agent.config_url import url_mistake
 from agent.errors import BadConfig
 from agent.keys import Secret, read_key_file
+from agent.recording import RecorderRules
 from agent.site import SiteRules, read_site
 from agent.sqlite_file import MIB
 from bms_can.errors import BadInput
@@ -86,6 +87,7 @@ class Config:
         log_level: one of `LOG_LEVELS` ([agent]).
         journal_max_bytes, outbox_max_bytes: quotas ([agent]).
         site: see site.tighten.
+        recorder: what the flight recorder keeps ([recorder]).
     """
 
     path: Path
@@ -96,6 +98,7 @@ class Config:
     journal_max_bytes: int
     outbox_max_bytes: int
     site: SiteRules
+    recorder: RecorderRules
 
 
 def load(path: str | Path, environ: Mapping[str, str]) -> Config:
@@ -142,6 +145,7 @@ class _Reader:
             journal_max_bytes=box.integer("journal_max_mib", 64, minimum=4, maximum=4096) * MIB,
             outbox_max_bytes=box.integer("outbox_max_mib", 16, minimum=1, maximum=1024) * MIB,
             site=read_site(self.top.table("site")),
+            recorder=_recorder(self.top.table("recorder")),
         )
 
     def _platform(self, table: Table) -> PlatformConfig:
@@ -212,6 +216,19 @@ class _Reader:
 
     def _beside(self, name: str) -> Path:
         return self._path.parent / Path(name).expanduser()
+
+
+def _recorder(table: Table) -> RecorderRules:
+    default = RecorderRules()
+    longest_s = 300.0
+    rules = RecorderRules(
+        table.number("seconds_before", default.before_s, minimum=1, maximum=longest_s),
+        table.number("seconds_after", default.after_s, minimum=1, maximum=longest_s),
+        table.integer("max_bytes", default.max_bytes, minimum=0),
+    )
+    if 0 < rules.max_bytes < MIB:
+        table.wrong("max_bytes", f"must be at least {MIB}, or 0 for no recordings")
+    return rules
 
 
 def _can(table: Table) -> CanConfig:

@@ -31,12 +31,14 @@ class ControlLoop:
         executor: Executor,
         clock: Clock,
         on_foreign: Callable[[Frame], None],
+        record: Callable[[Frame], object] = lambda _: None,
     ) -> None:
         self._device = device
         self._observer = observer
         self._executor = executor
         self._clock = clock
         self._on_foreign = on_foreign
+        self._record = record
         self._wake = threading.Event()
         self._stop = threading.Event()
         self.beats = 0
@@ -44,6 +46,7 @@ class ControlLoop:
 
     def take(self, frame: Frame) -> None:
         """Take a frame from the bus; called in the receive thread."""
+        self._record(frame)
         known = bool(self._device.control.foreign)
         heard = self._device.control.hear(frame)
         if heard is Heard.OTHER:
