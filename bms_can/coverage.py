@@ -78,9 +78,8 @@ class Coverage:
             seen.bad[bad.reason] += 1
             return
         self.decoded += 1
-        if decoded is not None:
-            impossible = [key for key, sample in decoded[1].items() if sample.value is None]
-            seen.impossible.update(impossible)
+        samples = {} if decoded is None else decoded[1]
+        seen.impossible.update(key for key, sample in samples.items() if sample.value is None)
 
     def skip(self, line: BadLogLine) -> None:
         """Count a line of the log that holds no data frame."""

@@ -21,7 +21,7 @@ def profile_path(name_or_path: str) -> Path:
         BadInput: it is neither.
     """
     path = Path(name_or_path)
-    if path.suffix == ".toml" or path.exists():
+    if path.suffix == ".toml" or path.is_file():
         return path
     shipped = Path(str(files(PACKAGE).joinpath(f"{name_or_path}.toml")))
     if shipped.is_file():
