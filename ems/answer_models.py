@@ -41,6 +41,16 @@ class DetailsData(StatusData):
     alarms: list[dict[str, JsonValue]] | None
     telemetry: dict[str, JsonValue] | None
     box: dict[str, JsonValue] | None
+    two_step: bool = Field(description="a close must be armed, then confirmed")
+    armed: "ArmView | None" = Field(description="the close that waits for its confirmation")
+
+
+class ArmView(BaseModel):
+    """Who has armed a close."""
+
+    by: str
+    armed_at: str
+    confirm_within_ms: int
 
 
 class CommandData(BaseModel):
@@ -66,7 +76,7 @@ class CommandData(BaseModel):
 class EventData(BaseModel):
     """One event in a command's life."""
 
-    state: Literal["queued", "delivered", "cancel_requested"] | DeviceState
+    state: Literal["armed", "queued", "delivered", "cancel_requested"] | DeviceState
     origin: Literal["operator", "platform", "device"]
     refused: bool
     version: int | None
@@ -167,6 +177,25 @@ class IssueAnswer(Success):
     """`data` is the command's id."""
 
     data: str
+
+
+class ArmedData(BaseModel):
+    """The first of two steps is done; nothing was queued or sent."""
+
+    armed: Literal[True]
+    sent: Literal[False]
+    arm_id: str
+    device_uid: str
+    command: Literal[2]
+    confirm_within_ms: int
+
+
+class ArmedAnswer(BaseModel):
+    """A close that waits for its confirmation: no success, HTTP 428."""
+
+    code: Literal[428]
+    message: str
+    data: ArmedData
 
 
 class StatusAnswer(Success):

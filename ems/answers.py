@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from ems.deps import BodyTooLarge
-from ems.errors import ApiError, BadParameter, NoRecord, Unauthorized
+from ems.errors import ApiError, BadParameter, NoRecord, TooMany, Unauthorized
 from ems.payloads import problems
 
 _LOG = logging.getLogger("ems")
@@ -25,7 +25,9 @@ def refusal(error: ApiError) -> JSONResponse:
     content: dict[str, Any] = {"code": error.code, "message": error.message}
     if not isinstance(error, Unauthorized):
         content["data"] = error.data
-    headers = {"Connection": "close"} if isinstance(error, BodyTooLarge) else None
+    headers = {"Connection": "close"} if isinstance(error, BodyTooLarge) else {}
+    if isinstance(error, TooMany):
+        headers["Retry-After"] = str(error.retry_after_s)
     return JSONResponse(content, error.status, headers)
 
 

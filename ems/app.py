@@ -43,6 +43,7 @@ def create_app(
 ) -> FastAPI:
     """Return the application on an open database; commands are carried over a restart here."""
     app = Services(database, clock or SystemClock(), settings or Settings())
+    app.arms.adopt()
     app.commands.adopt()
     app.statuses.adopt()
 

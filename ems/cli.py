@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(
         groups.add_parser("run", help="serve the interface", description="Serve until SIGTERM.")
     )
-    device = groups.add_parser("device", help="add and list devices")
+    device = groups.add_parser("device", help="add, set and list devices")
     _add_device(device.add_subparsers(required=True, metavar="ACTION"))
     key = groups.add_parser("key", help="create, list and revoke API keys")
     _add_key(key.add_subparsers(required=True, metavar="ACTION"))
@@ -83,13 +83,45 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="how long an operator's sync waits for the device (default 5)",
     )
     parser.add_argument(
+        "--select-s",
+        type=_seconds,
+        default=10.0,
+        metavar="S",
+        help="how long a close of a device with --two-step waits for its confirmation (default 10)",
+    )
+    _add_limits(parser)
+    parser.set_defaults(run=_run)
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--operator-per-s",
+        type=_count,
+        default=10,
+        metavar="N",
+        help="requests a second of each operator key, bursts of twice as many (default 10)",
+    )
+    parser.add_argument(
+        "--device-per-s",
+        type=_count,
+        default=100,
+        metavar="N",
+        help="the same for each device key (default 100)",
+    )
+    parser.add_argument(
+        "--refused-per-min",
+        type=_count,
+        default=20,
+        metavar="N",
+        help="wrong keys from one address in a minute before the answer is 429 (default 20)",
+    )
+    parser.add_argument(
         "--limit-concurrency",
         type=_count,
         default=1000,
         metavar="N",
         help="open connections above which the answer is 503 (default 1000)",
     )
-    parser.set_defaults(run=_run)
 
 
 def _add_device(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -98,8 +130,19 @@ def _add_device(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add.add_argument("--name", required=True, help="what people call it")
     for name in ("code", "license-code", "location", "affiliation"):
         add.add_argument(f"--{name}", help="shown in GET /device")
+    add.add_argument("--two-step", action="store_true", help="a close is armed, then confirmed")
     _db(add)
     add.set_defaults(run=_device_add)
+    change = actions.add_parser("set", help="change a device; a running server notices")
+    change.add_argument("uid", metavar="UID")
+    change.add_argument(
+        "--two-step",
+        required=True,
+        choices=("on", "off"),
+        help="a close is only armed by the first request and must be confirmed by a second one",
+    )
+    _db(change)
+    change.set_defaults(run=_device_set)
     listing = actions.add_parser("list", help="list devices as JSON lines")
     _db(listing)
     listing.set_defaults(run=_device_list)
@@ -152,10 +195,16 @@ def _count(text: str) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from ems.rates import Limits  # noqa: PLC0415  # heavy
     from ems.server import Options, serve  # noqa: PLC0415  # heavy
     from ems.services import Settings  # noqa: PLC0415  # heavy
 
-    settings = Settings(stale_after_s=args.stale_after_s, sync_wait_s=args.sync_wait_s)
+    settings = Settings(
+        stale_after_s=args.stale_after_s,
+        sync_wait_s=args.sync_wait_s,
+        select_s=args.select_s,
+        limits=Limits(args.operator_per_s, args.device_per_s, args.refused_per_min),
+    )
     if args.host not in {"127.0.0.1", "::1", "localhost"}:
         hint = "keys travel in clear text; put a TLS proxy in front of it"
         print(f"ems-server: --host {args.host}: {hint}", file=sys.stderr)
@@ -181,14 +230,24 @@ def _device_add(args: argparse.Namespace) -> int:
     facts = {name: getattr(args, name) for name in names}
     with _registry(args.db) as registry:
         registry.add_device(args.uid, args.name, facts)
+        if args.two_step:
+            registry.set_two_step(args.uid, on=True)
+    return 0
+
+
+def _device_set(args: argparse.Namespace) -> int:
+    with _registry(args.db) as registry:
+        registry.set_two_step(args.uid, on=args.two_step == "on")
     return 0
 
 
 def _device_list(args: argparse.Namespace) -> int:
     with _registry(args.db) as registry:
         _, found = registry.list_devices(None, 0, 1_000_000)
+        two_step = registry.two_step_devices()
     for item in found:
-        print(json.dumps(item, ensure_ascii=False))
+        shown = item | {"two_step": item["uid"] in two_step}
+        print(json.dumps(shown, ensure_ascii=False))
     return 0
 
 

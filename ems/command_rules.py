@@ -32,6 +32,8 @@ MAX_UNFINISHED = 100
 SETTLE_MS = 60_000
 
 QUEUED, DELIVERED = "queued", "delivered"
+#: An event, not a state: the first of two steps, before the command existed.
+ARMED = "armed"
 
 _RUNGS = (QUEUED, DELIVERED, "accepted", "gated", "sending", "sent", "acknowledged")
 _RANK = {state: rank for rank, state in enumerate(_RUNGS)}

@@ -12,8 +12,10 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
+from ems.arms_store import Armed, ArmStore
 from ems.clock import EmsClock
 from ems.command_rules import (
+    ARMED,
     CANCELLABLE,
     DELIVERED,
     QUEUED,
@@ -23,7 +25,7 @@ from ems.command_rules import (
 )
 from ems.command_views import command_view, event_view
 from ems.database import Database
-from ems.errors import BadParameter, NoRecord
+from ems.errors import ApiError, BadParameter, NoRecord, OnlyArmed
 from ems.issue import Issue, check_room, is_full, life_ms, repeat_of
 from ems.schema import command_events, commands, meta
 from ems.security import Principal
@@ -42,9 +44,10 @@ class Taken:
 class CommandStore:
     """Commands and their lives."""
 
-    def __init__(self, database: Database, clock: EmsClock) -> None:
+    def __init__(self, database: Database, clock: EmsClock, arms: ArmStore) -> None:
         self._db = database
         self._clock = clock
+        self._arms = arms
 
     def adopt(self) -> None:
         """Carry deadlines over a restart: a life can only get shorter."""
@@ -75,20 +78,39 @@ class CommandStore:
 
         Raises:
             BadParameter: life above the cap, other body under the same key, too many unfinished.
+            OnlyArmed: the device wants two steps, and this was the first: nothing is queued.
         """
-        life = life_ms(issue.body)
-        with self._db.write() as connection:
-            known = repeat_of(connection, issue)
-            if known is not None:
-                return known, False
-            if is_full(connection, issue.body.device_uid):
-                self._settle(connection, issue.body.device_uid)
-                check_room(connection, issue.body.device_uid)
-            command_id = str(uuid.uuid4())
-            row = self._new_row(command_id, issue, life)
-            connection.execute(commands.insert().values(row))
-            note = {"reason": issue.body.reason, "detail": f"{issue.who.name} ({issue.who.key_id})"}
-            self.note(connection, command_id, "operator", QUEUED, **note)
+        device_uid = issue.body.device_uid
+        try:
+            with self._db.write() as connection:
+                made = self._issue(connection, issue)
+        except ApiError:
+            self._arms.drop(device_uid, f"a refused request, by {issue.who.name}")
+            raise
+        if isinstance(made, Armed):
+            raise OnlyArmed(made.data())
+        return made
+
+    def _issue(self, connection: Connection, issue: Issue) -> tuple[str, bool] | Armed:
+        device_uid, life = issue.body.device_uid, life_ms(issue.body)
+        known = repeat_of(connection, issue)
+        if known is not None:
+            self._arms.disturb(connection, device_uid, f"another request, by {issue.who.name}")
+            return known, False
+        if is_full(connection, device_uid):
+            self._settle(connection, device_uid)
+            check_room(connection, device_uid)
+        arm = self._arms.pass_or_arm(connection, issue)
+        if isinstance(arm, Armed):
+            return arm
+        command_id = str(uuid.uuid4())
+        connection.execute(commands.insert().values(self._new_row(command_id, issue, life)))
+        who = f"{issue.who.name} ({issue.who.key_id})"
+        if arm is not None:
+            armed = {"detail": f"{who}, arm {arm['id']}", "received_ms": arm["armed_ms"]}
+            self.note(connection, command_id, "operator", ARMED, **armed)
+        note = {"reason": issue.body.reason, "detail": who}
+        self.note(connection, command_id, "operator", QUEUED, **note)
         return command_id, True
 
     def take(self, device_uid: str) -> Taken:
@@ -115,8 +137,10 @@ class CommandStore:
         """
         with self._db.write() as connection:
             row = self._find(connection, command_id, who)
+            self._arms.disturb(connection, row["device_uid"], f"a cancel, by {who.name}")
             self._settle(connection, row["device_uid"])
             row = self._find(connection, command_id, who)
+            late = row["state"] not in {QUEUED, *CANCELLABLE}
             if row["state"] == QUEUED:
                 values = {"state": "cancelled", "finished": True, "cancel_requested": True}
                 self._change(connection, row, values)
@@ -125,9 +149,10 @@ class CommandStore:
                 values = {"cancel_requested": True, "version": row["version"] + 1}
                 self._change(connection, row, values)
                 self.note(connection, command_id, "operator", "cancel_requested", detail=who.name)
-            elif row["state"] not in CANCELLABLE:
-                raise BadParameter(f"id: the command is {row['state']}, too late to cancel", 409)
-            return command_view(self._find(connection, command_id, who))
+            view = command_view(self._find(connection, command_id, who))
+        if late:
+            raise BadParameter(f"id: the command is {view['state']}, too late to cancel", 409)
+        return view
 
     def get(self, command_id: str, who: Principal) -> dict[str, Any]:
         """Return a command with every event of its life.

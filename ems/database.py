@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from ems.errors import ConfigError, StoreError
+from ems.migrations import migrate
 from ems.schema import SCHEMA_VERSION, meta, metadata
 
 #: How long a writer waits for the other process (the CLI beside the server) [ms].
@@ -154,3 +155,5 @@ def _check_schema(connection: Connection, path: Path) -> None:
             f"{path} has schema version {text}, this program knows {SCHEMA_VERSION}: "
             "it was written by a newer ems-server; use that one or a backup"
         )
+    if int(text) < SCHEMA_VERSION:
+        migrate(connection, int(text))

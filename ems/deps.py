@@ -12,10 +12,10 @@ from fastapi.security import APIKeyHeader
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from ems.errors import BadParameter, NoDevice, NotOwner, Unauthorized
+from ems.errors import ApiError, BadParameter, NoDevice, NotOwner, TooMany, Unauthorized
 from ems.payloads import Model, read_model
 from ems.security import Principal, is_device_uid
-from ems.services import services
+from ems.services import Services, services
 
 #: Longest time for a request body to arrive [s].
 BODY_S = 10.0
@@ -29,17 +29,32 @@ _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="emsk_<id
 
 
 def principal(request: Request, text: Annotated[str | None, Security(_HEADER)]) -> Principal:
-    """Return who calls, or refuse with 401."""
+    """Return who calls, or refuse: 401, and 429 for who calls too often."""
     app = services(request)
     given = request.headers.getlist("x-api-key")
     if not text:
-        app.metrics.refused_keys.inc()
-        raise Unauthorized("API Key未提供")
+        raise _refused(request, app, Unauthorized("API Key未提供"))
     who = app.registry.identify(text) if len(given) == 1 else None
     if who is None:
-        app.metrics.refused_keys.inc()
-        raise Unauthorized
+        raise _refused(request, app, Unauthorized())
+    limits = app.settings.limits
+    per_s = limits.operator_per_s if who.role == "operator" else limits.device_per_s
+    wait_s = app.rates.wait_s(who.key_id, per_s, app.clock.monotonic_ms())
+    if wait_s:
+        app.metrics.throttled.labels("requests").inc()
+        raise TooMany(f"more than {per_s} requests a second with this key", wait_s)
     return who
+
+
+def _refused(request: Request, app: Services, error: Unauthorized) -> ApiError:
+    """Count a wrong key; too many of one address are told to wait."""
+    app.metrics.refused_keys.inc()
+    address = request.client.host if request.client else ""
+    wait_s = app.refusals.wait_s(address, app.clock.monotonic_ms())
+    if not wait_s:
+        return error
+    app.metrics.throttled.labels("keys").inc()
+    return TooMany(f"too many wrong keys from {address}", wait_s)
 
 
 AnyKey = Annotated[Principal, Depends(principal)]

@@ -7,6 +7,8 @@ EmsError
 `-- ApiError         the caller gets this answer, whole
     |-- Unauthorized 401, code 0 (the vendor's trap: body code 0 is also success)
     |-- BadParameter 100001 (HTTP 400, 409, 422, 429)
+    |-- OnlyArmed 428    a close that needs a second step: nothing was sent
+    |-- TooMany 429      too many requests, or too many wrong keys
     |-- NoRecord     100007
     |-- DeviceTimeout 140002
     |-- NotOwner     140003
@@ -40,7 +42,9 @@ class ApiError(EmsError):
         data: which field, or what is wrong; None leaves it null.
     """
 
-    def __init__(self, status: int, code: int, message: str, data: str | None = None) -> None:
+    def __init__(
+        self, status: int, code: int, message: str, data: str | dict[str, object] | None = None
+    ) -> None:
         super().__init__(f"{status}/{code} {message}: {data}")
         self.status = status
         self.code = code
@@ -60,6 +64,25 @@ class BadParameter(ApiError):
 
     def __init__(self, data: str, status: int = 400) -> None:
         super().__init__(status, 100001, "参数格式错误", data)
+
+
+class OnlyArmed(ApiError):
+    """A close on a device with two steps: the first step is done, nothing was queued or sent.
+
+    No success on purpose: a client that knows nothing of two steps must not believe that the
+    contactor will close.
+    """
+
+    def __init__(self, data: dict[str, object]) -> None:
+        super().__init__(428, 428, "仅预置，未下发任何命令 (armed only, nothing was sent)", data)
+
+
+class TooMany(ApiError):
+    """The caller must slow down. `retry_after_s` goes into the header of that name."""
+
+    def __init__(self, data: str, retry_after_s: int) -> None:
+        super().__init__(429, 429, "请求过于频繁", data)
+        self.retry_after_s = retry_after_s
 
 
 class NoRecord(ApiError):

@@ -23,7 +23,12 @@ class Issue:
 
     def canonical(self) -> str:
         """Return the request in one form, to compare repeats."""
-        return dump(self.body.model_dump())
+        # Without the field where it is not given, as in rows of schema 1.
+        return self.wish() if self.body.arm_id is None else dump(self.body.model_dump())
+
+    def wish(self) -> str:
+        """Return what is asked for in one form: what an arm and its confirmation have in common."""
+        return dump(self.body.model_dump(exclude={"arm_id"}))
 
 
 def life_ms(body: IssueBody) -> int:

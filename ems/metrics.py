@@ -24,6 +24,9 @@ class Metrics:
         self.refused_keys = Counter(
             "ems_refused_keys", "Requests with a missing or wrong key", registry=self.registry
         )
+        self.throttled = Counter(
+            "ems_throttled", "Requests answered with 429", ["why"], registry=self.registry
+        )
         self.command_events = Counter(
             "ems_command_events",
             "Steps in the lives of commands",

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from ems.answer_models import (
+    ArmedAnswer,
     CommandAnswer,
     CommandLifeAnswer,
     CommandPageAnswer,
@@ -32,7 +33,8 @@ _WHY: dict[int, str] = {
     401: "code 0: API Key未提供, or API Key无效",
     409: "100001: contradicts what is already known",
     422: "100001: Idempotency-Key already used with another body",
-    429: "100001: 100 commands are unfinished",
+    428: "428: the device wants two steps for a close; this was the first, nothing was sent",
+    429: "429: too many requests, see Retry-After · 100001: 100 commands are unfinished",
     503: "the store did not do it; nothing was done",
 }
 
@@ -52,6 +54,7 @@ _MODELS: tuple[type[BaseModel], ...] = (
     DevicePageAnswer,
     TestKeyAnswer,
     ErrorAnswer,
+    ArmedAnswer,
     IssueBody,
     SyncBody,
     ResultBody,
@@ -59,10 +62,14 @@ _MODELS: tuple[type[BaseModel], ...] = (
 )
 
 
+_SHAPES: dict[int, type[BaseModel]] = {428: ArmedAnswer}
+
+
 def answers(success: type[BaseModel] | None, *errors: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the answers of a call: the success model and the error statuses."""
+    """Describe the answers of a call: the success model and the error statuses (429: always)."""
     found: dict[int | str, dict[str, Any]] = {
-        status: _described(_WHY[status], ErrorAnswer) for status in errors
+        status: _described(_WHY[status], _SHAPES.get(status, ErrorAnswer))
+        for status in {*errors, 429}
     }
     return found if success is None else {200: _described("成功", success), **found}
 

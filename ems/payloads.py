@@ -52,12 +52,13 @@ Model = TypeVar("Model", bound=Body)
 
 
 class IssueBody(Body):
-    """POST /bms-control. The last two fields are ours."""
+    """POST /bms-control. The last three fields are ours."""
 
     device_uid: Uid
     command: Annotated[int, Field(ge=1, le=3, description="1-故障复位 2-接触器闭合 3-接触器断开")]
     expires_in_ms: Annotated[int, Field(gt=0, le=MAX_INT)] | None = None
     reason: Annotated[str, Field(max_length=200)] | None = None
+    arm_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
 
 
 class Alarm(Body):

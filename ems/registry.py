@@ -37,6 +37,22 @@ class Registry:
             row = {**facts, "uid": uid, "name": name, "created_ms": self._clock.wall_ms()}
             connection.execute(devices.insert().values(**row))
 
+    def set_two_step(self, uid: str, *, on: bool) -> None:
+        """Say whether a close for this device must be armed first and then confirmed.
+
+        Raises:
+            ConfigError: no such device.
+        """
+        with self._db.write() as connection:
+            query = update(devices).where(devices.c.uid == uid).values(two_step=on)
+            if connection.execute(query).rowcount == 0:
+                raise ConfigError(f"device UID {uid!r}: no such device in {self._db.path}")
+
+    def two_step_devices(self) -> frozenset[str]:
+        """Return the devices whose close needs two steps."""
+        with self._db.read() as connection:
+            return frozenset(connection.scalars(select(devices.c.uid).where(devices.c.two_step)))
+
     def has_device(self, uid: str) -> bool:
         """Say whether the device exists."""
         with self._db.read() as connection:

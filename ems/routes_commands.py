@@ -28,7 +28,7 @@ _CommandId = Annotated[str, Path(max_length=64)]
     "/bms-control",
     summary="下发BMS控制",
     openapi_extra=body_of(IssueBody),
-    responses=answers(IssueAnswer, 400, 401, 422, 429, 503),
+    responses=answers(IssueAnswer, 400, 401, 409, 422, 428, 429, 503),
 )
 def issue(
     request: Request,
@@ -36,7 +36,11 @@ def issue(
     body: Annotated[IssueBody, Depends(json_body(IssueBody, 16 * KIB))],
     idempotency_key: _IdempotencyKey = None,
 ) -> JSONResponse:
-    """Queue a command. Success means queued, not done: follow it by its id (`data`)."""
+    """Queue a command. Success means queued, not done: follow it by its id (`data`).
+
+    On a device with two steps a close is only armed by the first request (428, nothing is sent);
+    the same request again confirms it.
+    """
     app = services(request)
     check_device(request, who, body.device_uid)
     _check_idempotency_key(request, idempotency_key)

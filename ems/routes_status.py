@@ -36,7 +36,8 @@ def get_status(request: Request, device_uid: OperatorsDevice) -> JSONResponse:
 )
 def get_details(request: Request, device_uid: OperatorsDevice) -> JSONResponse:
     """Answer the whole last report; `stale` says whether it still counts."""
-    return ok(services(request).statuses.details(device_uid), "BMS状态获取成功")
+    app = services(request)
+    return ok(app.statuses.details(device_uid) | app.arms.view(device_uid), "BMS状态获取成功")
 
 
 @router.put(

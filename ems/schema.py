@@ -14,8 +14,9 @@ from sqlalchemy import (
     false,
 )
 
-#: Raised with every change of the tables. A newer file is refused (database.py).
-SCHEMA_VERSION = 1
+#: Raised with every change of the tables. A newer file is refused, an older one is carried over
+#: (database.py, migrations.py).
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -37,6 +38,7 @@ devices = Table(
     Column("affiliation", Text),
     Column("created_ms", BigInteger, nullable=False),
     Column("heartbeat_ms", BigInteger),  # last time the device itself called
+    Column("two_step", Boolean, nullable=False, server_default=false()),  # close: arm, confirm
 )
 
 api_keys = Table(
@@ -106,6 +108,25 @@ commands = Table(
     Index("commands_unfinished", "finished", "device_uid"),
 )
 
+arms = Table(
+    "arms",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("device_uid", Text, ForeignKey("devices.uid"), nullable=False),
+    Column("key_id", Text, ForeignKey("api_keys.id"), nullable=False),
+    Column("key_name", Text, nullable=False),
+    Column("address", Text),
+    Column("idempotency_key", Text),
+    Column("request", Text, nullable=False),  # canonical JSON, compared with the confirmation
+    Column("armed_ms", BigInteger, nullable=False),
+    Column("deadline_mono_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger),  # null: armed
+    Column("end", Text),  # confirmed, cancelled or expired
+    Column("end_detail", Text),
+    Index("arms_open", "device_uid", "ended_ms"),
+)
+
 command_events = Table(
     "command_events",
     metadata,
@@ -132,4 +153,18 @@ reports = Table(
     Column("at", Text),
     Column("body", Text, nullable=False),
     Column("received_ms", BigInteger, nullable=False),
+)
+
+journal_heads = Table(
+    "journal_heads",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("device_uid", Text, ForeignKey("devices.uid"), nullable=False),
+    Column("seq", BigInteger, nullable=False),  # number of the newest row in the box's journal
+    Column("hash", Text, nullable=False),  # hash of that row, which covers all rows before it
+    Column("verdict", Text, nullable=False),  # first, grown, rewritten or shrunk
+    Column("status_sequence", BigInteger, nullable=False),  # of the report that brought it
+    Column("received_ms", BigInteger, nullable=False),
+    Index("heads_by_device", "device_uid", "number"),
+    Index("heads_by_seq", "device_uid", "seq"),
 )

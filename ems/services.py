@@ -1,15 +1,17 @@
 """What the routes work with, built once in app.py."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from starlette.requests import Request
 
+from ems.arms_store import ArmStore
 from ems.clock import EmsClock, rfc3339
 from ems.commands_store import CommandStore
 from ems.database import Database
 from ems.hub import Hub
 from ems.metrics import Metrics
+from ems.rates import KeyRates, Limits, Refusals
 from ems.registry import Registry
 from ems.results_store import ResultStore
 from ems.status_store import StatusStore
@@ -22,14 +24,18 @@ class Settings:
     Args:
         stale_after_s: a status older than this is shown as unknown.
         sync_wait_s: how long PUT without a body waits for the device.
+        select_s: how long a close waits armed for its confirmation (devices with two steps).
         tick_s: period of the housekeeping.
         save_s: period in which heartbeats and the wall time are written down.
+        limits: how often callers may call.
     """
 
     stale_after_s: float = 30.0
     sync_wait_s: float = 5.0
+    select_s: float = 10.0
     tick_s: float = 1.0
     save_s: float = 5.0
+    limits: Limits = field(default_factory=Limits)
 
 
 class Services:
@@ -41,9 +47,12 @@ class Services:
         self.settings = settings
         self.hub = Hub()
         self.metrics = Metrics()
+        self.rates = KeyRates()
+        self.refusals = Refusals(settings.limits.refused_per_min)
         self.registry = Registry(database, clock)
         self.statuses = StatusStore(database, clock, round(settings.stale_after_s * 1000))
-        self.commands = CommandStore(database, clock)
+        self.arms = ArmStore(database, clock, round(settings.select_s * 1000))
+        self.commands = CommandStore(database, clock, self.arms)
         self.results = ResultStore(database, clock, self.commands)
         self._heard_ms: dict[str, int] = {}  # device -> wall time of its last call
         self._saved_ms: dict[str, int] = {}

@@ -33,7 +33,19 @@ def test_devices_are_listed_as_json(db: str, capsys: pytest.CaptureFixture[str])
         "location": "Hall 1",
         "affiliation": None,
         "heartbeat_time": None,
+        "two_step": False,
     }
+
+
+def test_two_steps_can_be_switched(db: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`device set` and `device add --two-step` say whether a close must be confirmed."""
+    assert main(["device", "set", "A", "--two-step", "on", "--db", db]) == 0
+    assert main(["device", "add", "B", "--name", "b", "--two-step", "--db", db]) == 0
+    main(["device", "list", "--db", db])
+    assert main(["device", "set", "A", "--two-step", "off", "--db", db]) == 0
+    main(["device", "list", "--db", db])
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [item["two_step"] for item in shown] == [True, True, False, True]
 
 
 def test_a_key_is_alone_on_stdout(db: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,6 +84,7 @@ def test_keys_are_listed_without_their_secret(db: str, capsys: pytest.CaptureFix
         (["key", "create", "--role", "device", "--name", "x"], "--device"),
         (["key", "create", "--role", "operator", "--device", "Z", "--name", "x"], "'Z'"),
         (["key", "revoke", "00000000"], "00000000"),
+        (["device", "set", "Z", "--two-step", "on"], "'Z'"),
     ],
 )
 def test_mistakes_exit_78_with_one_line(

@@ -9,7 +9,16 @@ from sqlalchemy import func, select
 
 from ems.database import Database, open_database
 from ems.errors import ConfigError, StoreError
-from ems.schema import devices, meta
+from ems.schema import SCHEMA_VERSION, arms, devices, meta
+
+SCHEMA_1 = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+INSERT INTO meta VALUES ('schema_version', '1');
+CREATE TABLE devices (uid TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, code TEXT,
+  license_code TEXT, location TEXT, affiliation TEXT, created_ms BIGINT NOT NULL,
+  heartbeat_ms BIGINT);
+INSERT INTO devices (uid, name, created_ms) VALUES ('A', 'a', 1);
+"""
 
 
 def test_both_sides_use_the_durable_settings(database: Database) -> None:
@@ -90,6 +99,22 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(ConfigError, match=r"x\.db has schema version 99.*newer"):
         open_database(path)
+
+
+def test_an_older_schema_is_carried_over(tmp_path: Path) -> None:
+    """A store of schema 1 opens, keeps what it has, and knows the new columns and tables."""
+    path = tmp_path / "x.db"
+    with sqlite3.connect(path) as connection:
+        connection.executescript(SCHEMA_1)
+    connection.close()
+    for _ in range(2):
+        database = open_database(path)
+        with database.read() as reader:
+            assert reader.execute(select(devices.c.uid, devices.c.two_step)).all() == [("A", False)]
+            version = reader.scalar(select(meta.c.value).where(meta.c.key == "schema_version"))
+            assert version == str(SCHEMA_VERSION)
+            assert reader.execute(select(arms)).all() == []
+        database.close()
 
 
 def test_foreign_files_are_refused(tmp_path: Path) -> None:
