@@ -117,6 +117,7 @@ def _platform(folder: Path) -> Iterator[tuple[str, Path]]:
         words = ["--name", "demo-box", "--role", "device", "--device", DEVICE, "--db", str(db)]
         _key(folder / "box.key", words)
     words = ["run", "--db", str(db), "--port", "0", "--ready-file", str(ready)]
+    words += ["--operator-per-s", "50"]  # the story looks ten times a second, a person may look too
     # A session of its own: Ctrl-C is for us, and the platform ends after the agent.
     process = subprocess.Popen(  # noqa: S603 - our own module
         _ems(*words), stdout=subprocess.DEVNULL, start_new_session=True
