@@ -34,6 +34,7 @@ from bms_can.interlocks import must_wait_for_current, refusal
 from bms_can.profile import CommandCode, CommandPlan
 
 FAST_S, IDLE_S = 0.005, 0.1
+NO_OP = Step(CommandState.SUCCEEDED, Reason.NO_OP, "already so; no frame was sent")
 OPEN_MARGIN_S = 0.5  # an open that waits for the current goes out this long before its life ends
 
 
@@ -96,7 +97,8 @@ class Executor:
         except JournalFailed as error:
             # As after a crash: what was in flight is settled from the journal once it works again.
             self._gate.journal_fault = str(error)
-            self._drop_current()
+            if self._current is not None:
+                self._let_go(self._current)
             self._aftermaths.drop()
             self._resumed = False
         return FAST_S if self.busy or self._session.echoes.awaited else IDLE_S
@@ -123,16 +125,18 @@ class Executor:
         current = self._current
         end = self._early_end(run)
         if end is not None:
-            self._record.advance(run, end.state, end.reason, end.detail)
+            self._apply(run, end)
         elif current is None:
             self._current = run
-        elif _takes_place(run, current):
-            self._apply(current, _superseded(current, run.command))
-            self._current = run
-        else:
+        elif not _takes_place(run, current):
             detail = f"command {current.command.id} is under way"
             reason = Reason.COMMAND_ALREADY_IN_EXECUTION
-            self._record.advance(run, CommandState.REJECTED, reason, detail)
+            self._apply(run, Step(CommandState.REJECTED, reason, detail))
+        elif not _closes(current) and self._is_there_already(run, self._clock.monotonic_s()):
+            self._apply(run, NO_OP)
+        else:
+            self._apply(current, _superseded(current, run.command))
+            self._current = run
 
     def _go_on(self) -> None:
         """Advance the command in flight as far as it goes without waiting."""
@@ -154,13 +158,13 @@ class Executor:
         return self._session.await_effect(run, run.plan)
 
     def _apply(self, run: Run, step: Step) -> None:
-        """Write a step; let go of the command when its own time is over."""
+        """Write a step; let go of the command, in flight or not, when its own time is over."""
         if run.state is not step.state:
             self._record.advance(run, step.state, step.reason, step.detail, step.evidence)
         if step.state is CommandState.SUCCEEDED and run.plan is not None:
             self._aftermaths.hold(run.command, run.plan)
         if step.state is CommandState.SUCCEEDED or step.state in FINAL:
-            self._drop_current()
+            self._let_go(run)
 
     def _early_end(self, run: Run) -> Step | None:
         """Return how a command ends that was withdrawn or is too old; None if it may go on."""
@@ -176,7 +180,7 @@ class Executor:
         box = self._gate.box()
         now_s = self._clock.monotonic_s()
         if self._is_there_already(run, now_s):
-            return Step(CommandState.SUCCEEDED, Reason.NO_OP, "already so; no frame was sent")
+            return NO_OP
         situation = self._gate.situation(now_s, box)
         checks = self._gate.checks(run.command.code, situation)
         evidence = {"interlocks": checks_evidence(checks)}
@@ -184,7 +188,7 @@ class Executor:
         if refused is not None:
             words = self._gate.words(refused)
             return Step(CommandState.REJECTED, refused.reason, words, evidence)
-        if run.command.code is CommandCode.OPEN_CONTACTOR:
+        if _opens(run):
             load = must_wait_for_current(situation, self._device.profile)
             if load is not None and now_s < self._latest_open_s(run):
                 return None
@@ -200,8 +204,8 @@ class Executor:
         """Tell whether the bus shows the effect before anything was sent, and that it will stay."""
         if run.plan is None or self._device.read_only:
             return False
-        opening = run.command.code is CommandCode.OPEN_CONTACTOR
-        if opening and (self._gate.may_be_closing(now_s) or self._aftermaths.unsure_of_close()):
+        unsure = self._gate.may_be_closing(now_s) or self._aftermaths.unsure_of_close()
+        if _opens(run) and unsure:
             return False
         signals = self._device.table.snapshot()
         return effect_seen(run.plan, signals, self._device.profile, now_s)
@@ -242,22 +246,27 @@ class Executor:
         words = f"changed while it was being written: {self._gate.words(refused)}"
         return Step(CommandState.REJECTED, refused.reason, words, evidence)
 
-    def _drop_current(self) -> None:
-        if self._current is not None:
-            self._session.close(self._current)
-        self._current = None
+    def _let_go(self, run: Run) -> None:
+        self._session.close(run)
+        if self._current is run:
+            self._current = None
 
 
 def _same_intent(one: Command, other: Command) -> bool:
     return (one.id, one.code, one.device_uid) == (other.id, other.code, other.device_uid)
 
 
+def _opens(run: Run) -> bool:
+    return run.command.code is CommandCode.OPEN_CONTACTOR
+
+
+def _closes(run: Run) -> bool:
+    return run.command.code is CommandCode.CLOSE_CONTACTOR
+
+
 def _takes_place(run: Run, current: Run) -> bool:
     """Tell whether a new command ends the one in flight: only an open that the profile has."""
-    opening = CommandCode.OPEN_CONTACTOR
-    return (
-        run.command.code is opening and current.command.code is not opening and run.plan is not None
-    )
+    return _opens(run) and not _opens(current) and run.plan is not None
 
 
 def _superseded(run: Run, by: Command) -> Step:
