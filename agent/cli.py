@@ -14,6 +14,7 @@ from bms_can.errors import BadInput
 
 EXIT_FAILED = 1
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
+MOST_COMMANDS = 500  # in one list, see agent.local_handlers
 
 EPILOG = """\
 start here:
@@ -153,7 +154,7 @@ def _add_demo(commands: "Commands[argparse.ArgumentParser]") -> None:
 def _add_local(commands: "Commands[argparse.ArgumentParser]") -> None:
     status = _command(commands, "status", "what the running agent sees now", "")
     listed = _command(commands, "commands", "list the commands that this box received", "")
-    listed.add_argument("--limit", type=int, default=20, help="how many, newest first; default 20")
+    listed.add_argument("--limit", type=_limit, default=20, help="newest first, default 20")
     text = "explain a command: each step with its evidence; or: would it be allowed now?"
     example = (
         "examples:\n  bms-agent why 3f2a agent.toml\n  bms-agent why close_contactor agent.toml"
@@ -167,15 +168,33 @@ def _add_local(commands: "Commands[argparse.ArgumentParser]") -> None:
         'examples:\n  bms-agent lockout set --reason "cell change, Li" agent.toml'
         "\n  bms-agent lockout clear agent.toml"
     )
-    lockout = _command(commands, "lockout", text, example)
-    lockout.add_argument("action", choices=("set", "clear", "show"))
-    lockout.add_argument("--reason", help="for set: who works on what")
+    actions = _command(commands, "lockout", text, example).add_subparsers(
+        dest="action", metavar="ACTION", required=True
+    )
+    locked = _command(actions, "set", "set the local lock-out; it survives restarts", "")
+    locked.add_argument("--reason", type=_words, required=True, help="who works on what")
+    freed = _command(actions, "clear", "end the local lock-out", "")
+    shown = _command(actions, "show", "show the local lock-out", "")
     text = "forget a lost frame or a foreign master, after a person has checked the bus"
     unlatch = _command(commands, "unlatch", text, "")
-    for each in (status, listed, why, lockout, unlatch):
+    for each in (status, listed, why, locked, freed, shown, unlatch):
         each.add_argument("config", type=Path, help="configuration file of the agent")
         each.add_argument("--json", action="store_true", help="the answer as JSON")
         each.set_defaults(module="agent.cmd_local")
+
+
+def _words(text: str) -> str:
+    """Read a text that says something."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must say something")
+    return text
+
+
+def _limit(text: str) -> int:
+    """Read how many commands to list."""
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_COMMANDS:
+        raise argparse.ArgumentTypeError(f"must be 1 to {MOST_COMMANDS}")
+    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -183,6 +202,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         code: int = import_module(arguments.module).main(arguments)
+        sys.stdout.flush()  # here, where a closed pipe is still caught
     except (BadInput, BadConfig) as error:
         print(error, file=sys.stderr)
         return EXIT_CONFIG

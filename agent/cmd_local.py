@@ -4,25 +4,32 @@ Asks the running agent through its local door. Without one, the journal is read 
 same lock that keeps a second agent away.
 """
 
-import getpass
 import json
 import os
+import pwd
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from agent.clock import SystemClock
-from agent.config import load
+from agent.config import Config, load
 from agent.errors import JournalFailed
 from agent.journal import Journal
 from agent.journal_rows import Stamp
 from agent.local import BadRequest, NotRunning, ask
 from agent.local_handlers import handlers
 from agent.lock import AlreadyRunning, only_one
-from agent.render_commands import command_line, event_lines, judgement_lines, status_lines
+from agent.recorder import FOLDER
+from agent.render_commands import (
+    command_line,
+    event_lines,
+    judgement_lines,
+    recorder_line,
+    recording_line,
+    status_lines,
+)
 from bms_can.profile import COMMAND_KEYS
 
 JOURNAL_FILE = "journal.db"
@@ -33,10 +40,10 @@ NEEDS_AGENT = frozenset({"status", "judge", "clear-latches"})
 
 def main(arguments: Namespace) -> int:
     """Ask, and show the answer as text or with --json as it came."""
-    state_dir = load(arguments.config, os.environ).state_dir
+    config = load(arguments.config, os.environ)
     request = _request(arguments)
     try:
-        answer = _answer(state_dir, request)
+        answer = _answer(config, request)
     except NotRunning as error:
         print(f"bms-agent: {error}", file=sys.stderr)  # noqa: T201 - the command's output
         return EXIT_NO_AGENT
@@ -52,7 +59,7 @@ def main(arguments: Namespace) -> int:
 
 
 def _request(arguments: Namespace) -> dict[str, object]:
-    who = getpass.getuser()
+    who = _who()
     requests: dict[str, dict[str, object]] = {
         "status": {"do": "status"},
         "commands": {"do": "commands", "limit": getattr(arguments, "limit", None)},
@@ -71,7 +78,19 @@ def _request(arguments: Namespace) -> dict[str, object]:
     return requests[f"{arguments.command} {getattr(arguments, 'action', '')}".strip()]
 
 
-def _answer(state_dir: Path, request: dict[str, object]) -> dict[str, Any]:
+def _who() -> str:
+    """Return who gives this command, as the system knows it; behind sudo the person, too."""
+    uid = os.getuid()
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = f"uid {uid}"
+    person = os.environ.get("SUDO_USER", "")
+    return f"{person} as {name}" if person and uid == 0 else name
+
+
+def _answer(config: Config, request: dict[str, object]) -> dict[str, Any]:
+    state_dir = config.state_dir
     try:
         return ask(state_dir, request)
     except NotRunning:
@@ -79,9 +98,10 @@ def _answer(state_dir: Path, request: dict[str, object]) -> dict[str, Any]:
             raise
     clock = SystemClock()
     with only_one(state_dir):
-        journal = Journal(state_dir / JOURNAL_FILE, Stamp.of(clock))
+        journal = Journal(state_dir / JOURNAL_FILE, Stamp.of(clock), config.journal_max_bytes)
         try:
-            return dict(handlers({}, journal, clock)[str(request["do"])](request))
+            answers = handlers({}, journal, clock, state_dir / FOLDER)
+            return dict(answers[str(request["do"])](request))
         finally:
             journal.close()
 
@@ -105,19 +125,22 @@ def _command_lines(answer: dict[str, Any]) -> Lines:
 
 def _event_lines(answer: dict[str, Any]) -> Lines:
     yield f"command {answer['id']}"
-    first_s = answer["events"][0]["monotonic_s"]
+    yield recording_line(answer["recording"])
+    if not answer["events"]:
+        yield "its steps are older than the audit trail that this box keeps"
     for event in answer["events"]:
-        yield from event_lines(event, first_s)
+        yield from event_lines(event, answer["events"][0])
 
 
 def _judgement_lines(what: str, answer: dict[str, Any]) -> Lines:
-    for uid, verdict in answer.items():
+    for uid, verdict in answer["devices"].items():
         yield from judgement_lines(uid, what, verdict)
 
 
 def _status_lines(answer: dict[str, Any]) -> Lines:
-    for uid, device in answer.items():
+    for uid, device in answer["devices"].items():
         yield from status_lines(uid, device)
+    yield recorder_line(answer["recorder"])
 
 
 def _latch_lines(answer: dict[str, Any]) -> Lines:

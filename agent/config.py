@@ -14,6 +14,7 @@ from agent.config_env import apply_environment
 from agent.config_url import url_mistake
 from agent.errors import BadConfig
 from agent.keys import Secret, read_key_file
+from agent.local import path_mistake
 from agent.recording import RecorderRules
 from agent.site import SiteRules, read_site
 from agent.sqlite_file import MIB
@@ -135,18 +136,24 @@ class _Reader:
 
     def read(self) -> Config:
         box = self.top.table("agent")
-        default = self._environ.get("STATE_DIRECTORY", "/var/lib/bms-agent")
         return Config(
             path=self._path,
             platform=self._platform(self.top.table("platform", required=True)),
             devices=self._devices(),
-            state_dir=self._beside(box.text("state_dir", default)),
+            state_dir=self._state_dir(box),
             log_level=box.one_of("log_level", LOG_LEVELS, "info"),
             journal_max_bytes=box.integer("journal_max_mib", 64, minimum=4, maximum=4096) * MIB,
             outbox_max_bytes=box.integer("outbox_max_mib", 16, minimum=1, maximum=1024) * MIB,
             site=read_site(self.top.table("site")),
             recorder=_recorder(self.top.table("recorder")),
         )
+
+    def _state_dir(self, box: Table) -> Path:
+        default = self._environ.get("STATE_DIRECTORY", "/var/lib/bms-agent")
+        path = self._beside(box.text("state_dir", default))
+        if mistake := path_mistake(path):
+            box.wrong("state_dir", mistake)
+        return path
 
     def _platform(self, table: Table) -> PlatformConfig:
         url = table.text("url").rstrip("/")

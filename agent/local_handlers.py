@@ -1,15 +1,18 @@
-"""What the local door can be asked. Pure answers from the parts of the running agent."""
+"""What the local door can be asked: answers from the parts of the running agent, or the journal."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 from agent.clock import Clock
 from agent.device import Device
 from agent.errors import JournalFailed
-from agent.gate import Gate
+from agent.gate import Box, Gate
 from agent.journal import Journal
 from agent.journal_rows import Stamp
 from agent.local import Answer, BadRequest, Handler
+from agent.recording import of_command
+from agent.recording_file import PART
 from agent.run import checks_evidence
 from bms_can.interlocks import refusal
 from bms_can.profile import COMMAND_KEYS
@@ -17,17 +20,33 @@ from bms_can.telemetry import read_telemetry
 
 MAX_REASON = 200
 MOST_COMMANDS = 500
+MOST_NAMED = 5
+NOBODY_KNOWS = "unknown: the journal cannot be read"
+
+Tally = Callable[[], Mapping[str, object]]
 
 
 def handlers(
-    devices: Mapping[str, tuple[Device, Gate]], journal: Journal, clock: Clock
+    devices: Mapping[str, tuple[Device, Gate]],
+    journal: Journal,
+    clock: Clock,
+    recordings: Path,
+    tally: Tally = dict,
 ) -> Mapping[str, Handler]:
-    """Return the handlers by the request's word "do"."""
+    """Return the handlers by the request's word "do".
+
+    Args:
+        devices: by device_uid; none without a running agent.
+        journal: of the box.
+        clock: time.
+        recordings: folder of the flight recorder.
+        tally: how the flight recorder does.
+    """
     return {
-        "status": partial(_status, devices, clock),
+        "status": partial(_status, devices, clock, tally),
         "judge": partial(_judge, devices, clock),
         "commands": partial(_commands, journal),
-        "events": partial(_events, journal),
+        "events": partial(_events, journal, recordings),
         "lockout": partial(_show_lockout, journal),
         "lockout-set": partial(_set_lockout, journal, clock),
         "lockout-clear": partial(_clear_lockout, journal, clock),
@@ -36,14 +55,26 @@ def handlers(
 
 
 def _status(
-    devices: Mapping[str, tuple[Device, Gate]], clock: Clock, _request: Mapping[str, object]
+    devices: Mapping[str, tuple[Device, Gate]],
+    clock: Clock,
+    tally: Tally,
+    _request: Mapping[str, object],
 ) -> Answer:
-    now_s = clock.monotonic_s()
-    return {uid: _device(device, gate, now_s) for uid, (device, gate) in devices.items()}
+    found = {uid: _device(device, gate, clock) for uid, (device, gate) in devices.items()}
+    return {"devices": found, "recorder": tally()}
 
 
-def _device(device: Device, gate: Gate, now_s: float) -> Answer:
-    situation = gate.situation(now_s)
+def _box(gate: Gate) -> Box:
+    """Return what the box says; a journal that fails is part of it, and keeps nothing secret."""
+    try:
+        return gate.box()
+    except JournalFailed as error:
+        return Box(NOBODY_KNOWS, str(error))
+
+
+def _device(device: Device, gate: Gate, clock: Clock) -> Answer:
+    box, now_s = _box(gate), clock.monotonic_s()
+    situation = gate.situation(now_s, box)
     status = situation.status
     return {
         "battery": device.profile.name,
@@ -73,14 +104,15 @@ def _judge(
         raise BadRequest(f"command must be one of {', '.join(COMMAND_KEYS)}")
     found = {}
     for uid, (_, gate) in devices.items():
-        checks = gate.checks(code, gate.situation(clock.monotonic_s()))
+        box = _box(gate)
+        checks = gate.checks(code, gate.situation(clock.monotonic_s(), box))
         refused = refusal(checks)
         found[uid] = {
             "allowed": refused is None,
             "because": "" if refused is None else gate.words(refused),
             "interlocks": checks_evidence(checks),
         }
-    return found
+    return {"devices": found}
 
 
 def _commands(journal: Journal, request: Mapping[str, object]) -> Answer:
@@ -104,17 +136,12 @@ def _commands(journal: Journal, request: Mapping[str, object]) -> Answer:
     }
 
 
-def _events(journal: Journal, request: Mapping[str, object]) -> Answer:
+def _events(journal: Journal, recordings: Path, request: Mapping[str, object]) -> Answer:
     """The life of one command; the start of its id is enough if it is the only one."""
-    asked = _text(request, "id")
-    ids = [entry.command.id for entry in journal.recent(MOST_COMMANDS)]
-    exact = [each for each in ids if each == asked] or [
-        each for each in ids if each.startswith(asked)
-    ]
-    if len(exact) != 1:
-        raise BadRequest(f'{len(exact) or "no"} commands have an id that starts with "{asked}"')
+    identity = _find(journal, _text(request, "id"))
     return {
-        "id": exact[0],
+        "id": identity,
+        "recording": _recording(recordings, identity),
         "events": [
             {
                 "state": event.state or event.kind,
@@ -123,10 +150,38 @@ def _events(journal: Journal, request: Mapping[str, object]) -> Answer:
                 "evidence": event.evidence,
                 "at": event.wall,
                 "monotonic_s": event.monotonic_s,
+                "boot_id": event.boot_id,
             }
-            for event in journal.events(exact[0])
+            for event in journal.events(identity)
         ],
     }
+
+
+def _find(journal: Journal, asked: str) -> str:
+    """Return the id that is meant; a whole id at any age, the start of one among the newest."""
+    if journal.entry(asked) is not None:
+        return asked
+    ids = [entry.command.id for entry in journal.recent(MOST_COMMANDS)]
+    found = [each for each in ids if each.startswith(asked)]
+    if not found:
+        raise BadRequest(f'no command has an id that starts with "{asked}"')
+    if len(found) > 1:
+        named = ", ".join(found[:MOST_NAMED]) + (", ..." if len(found) > MOST_NAMED else "")
+        raise BadRequest(f'{len(found)} commands have an id that starts with "{asked}": {named}')
+    return found[0]
+
+
+def _recording(folder: Path, command_id: str) -> Answer | None:
+    """Return where the raw frames around a command are; None if they are nowhere."""
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except OSError:
+        return None
+    whole = of_command(names, command_id)
+    growing = of_command((name.removesuffix(PART) for name in names), command_id)
+    if growing is None:
+        return None
+    return {"file": str(folder / growing), "complete": whole is not None}
 
 
 def _show_lockout(journal: Journal, _request: Mapping[str, object]) -> Answer:
@@ -139,7 +194,7 @@ def _set_lockout(journal: Journal, clock: Clock, request: Mapping[str, object]) 
     try:
         lockout = journal.set_lockout(reason, who, Stamp.of(clock))
     except JournalFailed as error:
-        raise BadRequest(f"NOT SET: the journal cannot be written: {error}") from error
+        raise BadRequest(f"NOT SAFELY SET: {error}") from error
     return {"lockout": lockout._asdict()}
 
 
@@ -149,7 +204,7 @@ def _clear_lockout(journal: Journal, clock: Clock, request: Mapping[str, object]
     try:
         journal.clear_lockout(_text(request, "who"), Stamp.of(clock))
     except JournalFailed as error:
-        raise BadRequest(f"not cleared: the journal cannot be written: {error}") from error
+        raise BadRequest(f"not cleared: {error}") from error
     return {"lockout": None}
 
 
@@ -173,6 +228,7 @@ def _clear_latches(
 
 def _text(request: Mapping[str, object], key: str) -> str:
     value = request.get(key)
-    if not isinstance(value, str) or not value.strip() or len(value) > MAX_REASON:
-        raise BadRequest(f"{key} must be a text of 1 to {MAX_REASON} characters")
-    return value.strip()
+    text = value.strip() if isinstance(value, str) else ""
+    if not 1 <= len(text) <= MAX_REASON or not text.isprintable():
+        raise BadRequest(f"{key} must be a text of 1 to {MAX_REASON} printable characters")
+    return text

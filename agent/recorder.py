@@ -17,7 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from agent.clock import Clock
@@ -30,6 +30,7 @@ from agent.recording import (
     Cause,
     RecorderRules,
     Slice,
+    Tally,
     alarm_edges,
     candump_text,
     file_name,
@@ -83,26 +84,6 @@ class Track:
         self.place = 0
 
 
-@dataclass(slots=True)
-class Tally:
-    """How the recorder does.
-
-    Attributes:
-        kept: recordings that were completed.
-        lost: recordings that the disk did not take; `trouble`: why, "" while all is well.
-        cut: recordings that ended early because they grew too large.
-        torn: recordings with frames missing, because the ring was too small for so late a writer.
-        deleted: old recordings that made room.
-    """
-
-    kept: int = 0
-    lost: int = 0
-    cut: int = 0
-    torn: int = 0
-    deleted: int = 0
-    trouble: str = ""
-
-
 class FlightRecorder:
     """Records the buses of all devices of a box.
 
@@ -115,6 +96,7 @@ class FlightRecorder:
 
     Attributes:
         beats: loop passes, for the watchdog.
+        folder: of the recordings.
         tally: how it does.
 
     Raises:
@@ -129,7 +111,7 @@ class FlightRecorder:
         journal: Journal,
         clock: Clock,
     ) -> None:
-        self._folder = state_dir / FOLDER
+        self.folder = state_dir / FOLDER
         self._rules = rules
         self._journal = journal
         self._clock = clock
@@ -141,6 +123,10 @@ class FlightRecorder:
         self._stop = threading.Event()
         self.beats = 0
         self.tally = Tally()
+
+    def counts(self) -> Mapping[str, object]:
+        """Return how it does, for people."""
+        return asdict(self.tally)
 
     def tap(self, device_uid: str) -> Callable[[Frame], None]:
         """Return what takes each frame of a device, in its receive thread."""
@@ -188,7 +174,7 @@ class FlightRecorder:
 
     def _rescue(self) -> None:
         try:
-            found = rescue(self._folder)
+            found = rescue(self.folder)
         except OSError as error:
             log.warning("recordings: cannot keep what was left open: %s", error)
             return
@@ -240,7 +226,7 @@ class FlightRecorder:
         what = slice_for(cause, self._rules)
         now_s, wall_s = self._clock.monotonic_s(), self._clock.wall().timestamp()
         offset_s = max(0.0, wall_s - now_s)
-        file = PartFile(self._folder, file_name(track.uid, cause, offset_s))
+        file = PartFile(self.folder, file_name(track.uid, cause, offset_s))
         place = track.ring.place_of(what.since_s)
         track.place = place if cause.kind == COMMAND else max(place, track.place)
         track.current = Current(what, file, offset_s)
@@ -290,7 +276,7 @@ class FlightRecorder:
 
     def _make_room(self, growing: int) -> None:
         quota = self._rules.max_bytes - growing * self._share
-        self.tally.deleted += make_room(self._folder, quota)
+        self.tally.deleted += make_room(self.folder, quota)
 
 
 def _pass_by(frame: Frame) -> None:

@@ -37,6 +37,26 @@ class RecorderRules:
     max_bytes: int = 128 * 1024 * 1024
 
 
+@dataclass(slots=True)
+class Tally:
+    """How the recorder does.
+
+    Attributes:
+        kept: recordings that were completed.
+        lost: recordings that the disk did not take; `trouble`: why, "" while all is well.
+        cut: recordings that ended early because they grew too large.
+        torn: recordings with frames missing, because the ring was too small for so late a writer.
+        deleted: old recordings that made room.
+    """
+
+    kept: int = 0
+    lost: int = 0
+    cut: int = 0
+    torn: int = 0
+    deleted: int = 0
+    trouble: str = ""
+
+
 class Cause(NamedTuple):
     """Why something is recorded.
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 MARK = {True: "pass", False: "BLOCKS"}
+SENT = "sent"
 
 
 def command_line(command: Mapping[str, Any]) -> str:
@@ -15,21 +16,47 @@ def command_line(command: Mapping[str, Any]) -> str:
     )
 
 
-def event_lines(event: Mapping[str, Any], first_s: float) -> Iterator[str]:
-    """Yield one step of a command's life with its evidence; times since its first step."""
+def event_lines(event: Mapping[str, Any], first: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one step of a command's life with its evidence.
+
+    Times are since its first step. After another start of the machine they would mean nothing:
+    then the step has its time of day, and its frames their time since the step.
+    """
+    same_start = event["boot_id"] == first["boot_id"]
+    zero_s = (first if same_start else event)["monotonic_s"]
+    when = f"{event['monotonic_s'] - zero_s:+10.3f} s" if same_start else event["at"]
     why = f"  {event['reason']}" if event["reason"] else ""
-    yield f"{event['monotonic_s'] - first_s:+10.3f} s  {event['state']}{why}"
+    yield f"{when}  {event['state']}{why}"
     if event["detail"]:
         yield f"{'':14}{event['detail']}"
+    yield from (f"{'':14}{line}" for line in _evidence_lines(event, zero_s))
+
+
+def _evidence_lines(event: Mapping[str, Any], zero_s: float) -> Iterator[str]:
     evidence = event["evidence"]
-    for check in evidence.get("interlocks", ()):
-        yield f"{'':14}{check_line(check)}"
+    for kind in ("interlocks", "under_load"):
+        yield from (check_line(check) for check in evidence.get(kind, ()))
     for kind in ("frames", "answer", "confirmed_by", "contradicted_by"):
         for frame in evidence.get(kind, ()):
-            yield f"{'':14}{kind:<16}{frame['at_s'] - first_s:+10.3f} s  {frame['frame']}"
+            yield f"{kind:<16}{frame['at_s'] - zero_s:+10.3f} s  {frame['frame']}"
     if "echo" in evidence:
-        heard = "came back from the bus" if evidence["echo"] else "this bus gives no echo"
-        yield f"{'':14}{'echo':<16}{heard}"
+        heard = "came back from the bus" if event["state"] == SENT else "did not come back"
+        yield f"{'echo':<16}{heard if evidence['echo'] else 'this bus gives none'}"
+
+
+def recording_line(recording: Mapping[str, Any] | None) -> str:
+    """Return where the raw frames around a command are."""
+    if recording is None:
+        return "recording: none"
+    state = "" if recording["complete"] else " (still being written)"
+    return f"recording: {recording['file']}{state}"
+
+
+def recorder_line(tally: Mapping[str, Any]) -> str:
+    """Return how the flight recorder does."""
+    counts = ", ".join(f"{tally[key]} {key}" for key in ("kept", "lost", "cut", "torn", "deleted"))
+    trouble = f": {tally['trouble']}" if tally["trouble"] else ""
+    return f"recordings since the start: {counts}{trouble}"
 
 
 def check_line(check: Mapping[str, Any]) -> str:

@@ -119,7 +119,8 @@ def build(config: Config, clock: Clock) -> System:
     job = partial(jobs.housekeeping, shared.journal, clock)
     schedule.every(HOUSEKEEPING_S, job, "housekeeping", HOUSEKEEPING_S)
     parts = {link.device.uid: (link.device, link.gate) for link in links}
-    door = LocalDoor(config.state_dir, handlers(parts, shared.journal, clock))
+    answers = handlers(parts, shared.journal, clock, recorder.folder, recorder.counts)
+    door = LocalDoor(config.state_dir, answers, clock)
     supervisor.workers = [
         *(worker for link in links for worker in _workers(link)),
         Worker("door", door.run, door.stop, _beats(door)),
