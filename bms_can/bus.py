@@ -15,8 +15,6 @@ import can
 from bms_can.errors import BusDown, SendFailed
 from bms_can.frame import Frame
 
-MAX_STANDARD_ID = 0x7FF
-
 # Interfaces whose Bus may be read in one thread while another one sends; others get a lock.
 THREAD_SAFE = frozenset({"socketcan", "virtual", "udp_multicast"})
 

@@ -281,6 +281,7 @@ def test_arguments_for_python_can() -> None:
         "interface": "socketcan",
         "channel": "can0",
     }
+    assert BusSettings("pcan", "USB1", 500_000).arguments()["bitrate"] == 500_000
     full = BusSettings("pcan", "USB1", 500_000, fd=True, options={"bitrate": 250_000, "x": 1})
     assert full.arguments() == {
         "interface": "pcan", "channel": "USB1", "bitrate": 250_000, "fd": True, "x": 1,
