@@ -4,11 +4,13 @@ import json
 import threading
 from argparse import Namespace
 from collections.abc import Iterator
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.clock import SystemClock
+from agent.config_url import url_mistake
 from agent.render_replay import coverage_lines, coverage_values, timeline_line, timeline_values
 from bms_can.coverage import Coverage
 from bms_can.database import Database, load
@@ -23,20 +25,41 @@ from bms_can.timeline import Change, Timeline
 if TYPE_CHECKING:
     from agent.replay_sync import ReplaySync
 
-EXIT_NOTHING_READ = 1
+EXIT_NOT_DONE = 1
 
 
 def main(arguments: Namespace) -> int:
-    """Replay one log; 1 if it holds no frame at all."""
+    """Replay one log; 1 if it holds no frame at all, or if the platform did not take a report."""
     _check(arguments)
     profile, database = _profile(arguments)
     coverage = Coverage(database, profile.channel if profile else arguments.channel)
     frames = _frames(arguments, coverage)
     timeline = None if profile is None else Timeline(profile, database)
     sync = None if profile is None else _sync(arguments, profile)
-    changes = _run(arguments, frames, timeline, sync)
-    if sync is not None:
-        sync.finish()
+    changes: list[Change] = []
+    try:
+        with nullcontext() if sync is None else closing(sync):
+            for change in _run(arguments, frames, timeline, sync):
+                changes.append(change)
+                if not arguments.json:
+                    print(timeline_line(change), flush=True)  # noqa: T201 - the command's output
+    except BadInput:
+        if coverage.frames:  # the log is damaged: what stands before that is worth to be seen
+            _show(arguments, (profile, database), coverage, changes, sync)
+        raise
+    _show(arguments, (profile, database), coverage, changes, sync)
+    return EXIT_NOT_DONE if not coverage.frames or (sync and sync.failed) else 0
+
+
+def _show(
+    arguments: Namespace,
+    battery: tuple[Profile | None, Database],
+    coverage: Coverage,
+    changes: list[Change],
+    sync: "ReplaySync | None",
+) -> None:
+    """Print the summary; the changes were printed as they came, unless all is JSON."""
+    profile, database = battery
     warnings = database.warnings
     if arguments.json:
         document = {
@@ -54,7 +77,6 @@ def main(arguments: Namespace) -> int:
             print(line)  # noqa: T201 - the command's output
         if sync is not None:
             print(sync.line())  # noqa: T201 - the command's output
-    return 0 if coverage.frames else EXIT_NOTHING_READ
 
 
 def _check(arguments: Namespace) -> None:
@@ -67,6 +89,10 @@ def _check(arguments: Namespace) -> None:
             wrong.append("--sync needs --profile: without one the status is not known")
         if arguments.device is None or arguments.key_file is None:
             wrong.append("--sync needs --device and --key-file")
+        if mistake := url_mistake(arguments.sync):
+            wrong.append(f"--sync {mistake}")
+        if not arguments.sync_period_s > 0:
+            wrong.append("--sync-period-s must be positive")
     if wrong:
         raise BadInput("bms-agent replay", wrong)
 
@@ -105,9 +131,8 @@ def _run(
     frames: Iterator[Frame],
     timeline: Timeline | None,
     sync: "ReplaySync | None",
-) -> list[Change]:
-    """Drive all frames through; return the changes, and print them as they come."""
-    changes: list[Change] = []
+) -> Iterator[Change]:
+    """Drive all frames through; yield the changes as they come."""
     clock, never = SystemClock(), threading.Event()
     started_s, first_s = clock.monotonic_s(), None
     for frame in frames:
@@ -115,10 +140,7 @@ def _run(
         if arguments.log_clock:
             ahead_s = (frame.at_s - first_s) - (clock.monotonic_s() - started_s)
             clock.wait(never, ahead_s)
-        for change in () if timeline is None else timeline.take(frame):
-            changes.append(change)
-            if not arguments.json:
-                print(timeline_line(change), flush=True)  # noqa: T201 - the command's output
-        if sync is not None and timeline is not None:
-            sync.look(timeline)
-    return changes
+        if timeline is not None:
+            yield from timeline.take(frame)
+            if sync is not None:
+                sync.look(timeline)

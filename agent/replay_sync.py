@@ -48,12 +48,17 @@ class ReplaySync:
             self._changed = False
             self._next_s = timeline.now_s + self._period_s
 
-    def finish(self) -> None:
+    def close(self) -> None:
         """Close everything."""
         self._cloud.close()
         if self._outbox is not None:
             self._outbox.close()
         self._folder.cleanup()
+
+    @property
+    def failed(self) -> int:
+        """Reports that the platform did not take."""
+        return self._state.failed
 
     def values(self) -> dict[str, object]:
         """Return the outcome for JSON."""
