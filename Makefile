@@ -23,6 +23,15 @@ real-logs: $(SETUP)
 bench: $(SETUP)
 	$(BIN)/python -m bench
 
+# Minutes, not seconds. What survives is explained in docs/safety.md.
+mutants: .venv-mutants/.ready
+	rm -rf mutants && .venv-mutants/bin/mutmut run && .venv-mutants/bin/mutmut results
+
+.venv-mutants/.ready: requirements/mutants.lock
+	$(PY) -m venv .venv-mutants
+	.venv-mutants/bin/pip install --quiet --require-hashes --only-binary=:all: -r requirements/mutants.lock
+	touch $@
+
 setup: $(SETUP)
 
 $(SETUP): pyproject.toml requirements/dev.lock
@@ -35,7 +44,8 @@ lock:
 	$(PY) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
 	.venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --extra dev -o requirements/dev.lock pyproject.toml
 	.venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header -o requirements/base.lock pyproject.toml
+	.venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --extra mutants -o requirements/mutants.lock pyproject.toml
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-lock build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
+	rm -rf .venv .venv-lock .venv-mutants mutants build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
