@@ -3,7 +3,7 @@ PY ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
 
-.PHONY: demo test check cover real-logs bench setup lock clean
+.PHONY: demo test check cover real-logs mutants bench setup lock clean
 demo: $(SETUP)
 	$(BIN)/bms-agent demo
 
