@@ -24,6 +24,7 @@ from ems.answer_models import (
     SyncAnswer,
     TestKeyAnswer,
 )
+from ems.fleet_models import FleetPageAnswer, HeadPageAnswer
 from ems.payloads import IssueBody, ReportsBody, ResultBody, SyncBody
 
 _REF = "#/components/schemas/{model}"
@@ -55,6 +56,8 @@ _MODELS: tuple[type[BaseModel], ...] = (
     TestKeyAnswer,
     ErrorAnswer,
     ArmedAnswer,
+    FleetPageAnswer,
+    HeadPageAnswer,
     IssueBody,
     SyncBody,
     ResultBody,

@@ -77,6 +77,13 @@ Telemetry = dict[
 ]
 
 
+class JournalHead(Body):
+    """`box.journal_head`: number and hash of the newest row of the box's journal."""
+
+    seq: Count
+    hash: Annotated[str, Field(pattern=r"^[0-9a-f]{0,128}$")]
+
+
 class SyncBody(Body):
     """PUT /bms-control/sync of a device: what it sees now."""
 
@@ -95,7 +102,16 @@ class SyncBody(Body):
             raise ValueError("operating_status: must be null while disconnected is 1")
         if self.box is not None and len(dump(self.box)) > MAX_BOX_CHARS:
             raise ValueError(f"box: more than {MAX_BOX_CHARS} characters")
+        self.journal_head()
         return self
+
+    def journal_head(self) -> JournalHead | None:
+        """Return `box.journal_head`, None if the box does not send one."""
+        given = (self.box or {}).get("journal_head")
+        try:
+            return None if given is None else JournalHead.model_validate(given)
+        except ValidationError:
+            raise ValueError("box.journal_head: not {seq, hash in hex}") from None
 
 
 DeviceState = Literal[

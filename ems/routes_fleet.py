@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, StreamingResponse
 from ems.answer_models import DevicePageAnswer, ReportPageAnswer, TestKeyAnswer
 from ems.answers import ok
 from ems.deps import AnyKey, OperatorKey, OperatorsDevice, PageOf, check_device
+from ems.fleet_models import FleetPageAnswer
 from ems.hub import Subscriber
 from ems.openapi import answers
 from ems.security import Principal
@@ -39,6 +40,20 @@ def list_devices(request: Request, who: OperatorKey, page: PageOf) -> JSONRespon
     total, found = app.registry.list_devices(who.devices, page.offset, page.limit)
     for item in found:
         item["heartbeat_time"] = app.heartbeat(item["uid"]) or item["heartbeat_time"]
+    return ok({"total": total, "list": found})
+
+
+@router.get(
+    "/fleet",
+    summary="One line for each device in scope (ours)",
+    responses=answers(FleetPageAnswer, 400, 401, 503),
+)
+def list_fleet(request: Request, who: OperatorKey, page: PageOf) -> JSONResponse:
+    """List devices with status, age, alarms, box facts and commands in progress."""
+    app = services(request)
+    total, found = app.fleet.page(who.devices, page.offset, page.limit)
+    for item in found:
+        item["heartbeat_time"] = app.heartbeat(item["device_uid"]) or item["heartbeat_time"]
     return ok({"total": total, "list": found})
 
 

@@ -10,8 +10,9 @@ from starlette.responses import JSONResponse
 
 from ems.answer_models import DetailsAnswer, StatusAnswer, SyncAnswer
 from ems.answers import ok
-from ems.deps import KIB, AnyDevice, AnyKey, OperatorsDevice, parse_body, read_body
+from ems.deps import KIB, AnyDevice, AnyKey, OperatorsDevice, PageOf, parse_body, read_body
 from ems.errors import DeviceTimeout, NotOwner
+from ems.fleet_models import HeadPageAnswer
 from ems.hub import REASK_S, Channel, pause, until_gone
 from ems.openapi import answers, body_of
 from ems.payloads import SyncBody
@@ -38,6 +39,16 @@ def get_details(request: Request, device_uid: OperatorsDevice) -> JSONResponse:
     """Answer the whole last report; `stale` says whether it still counts."""
     app = services(request)
     return ok(app.statuses.details(device_uid) | app.arms.view(device_uid), "BMS状态获取成功")
+
+
+@router.get(
+    "/bms-control/journal-heads",
+    summary="Heads of the box's journal as they were reported, newest first (ours)",
+    responses=answers(HeadPageAnswer, 400, 401, 503),
+)
+def list_heads(request: Request, device_uid: OperatorsDevice, page: PageOf) -> JSONResponse:
+    """List what the box said of its journal. A contradiction means that its history was changed."""
+    return ok(services(request).heads.page(device_uid, page.offset, page.limit))
 
 
 @router.put(

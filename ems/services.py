@@ -9,7 +9,9 @@ from ems.arms_store import ArmStore
 from ems.clock import EmsClock, rfc3339
 from ems.commands_store import CommandStore
 from ems.database import Database
+from ems.fleet_store import FleetStore
 from ems.hub import Hub
+from ems.journal_heads import JournalHeads
 from ems.metrics import Metrics
 from ems.rates import KeyRates, Limits, Refusals
 from ems.registry import Registry
@@ -51,6 +53,8 @@ class Services:
         self.refusals = Refusals(settings.limits.refused_per_min)
         self.registry = Registry(database, clock)
         self.statuses = StatusStore(database, clock, round(settings.stale_after_s * 1000))
+        self.heads = JournalHeads(database)
+        self.fleet = FleetStore(database, clock, self.statuses)
         self.arms = ArmStore(database, clock, round(settings.select_s * 1000))
         self.commands = CommandStore(database, clock, self.arms)
         self.results = ResultStore(database, clock, self.commands)

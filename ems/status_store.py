@@ -16,6 +16,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from ems.clock import EmsClock, rfc3339
 from ems.database import Database
+from ems.journal_heads import keep_head
 from ems.payloads import SyncBody
 from ems.schema import devices, status
 from ems.strictjson import dump
@@ -92,6 +93,10 @@ class StatusStore:
         )
         with self._db.write() as connection:
             accepted = connection.execute(newer).rowcount == 1
+            head = report.journal_head()
+            if accepted and head is not None:
+                wall_ms = self._clock.wall_ms()
+                keep_head(connection, device_uid, head, report.sequence, wall_ms)
             where = status.c.device_uid == device_uid
             sequence = connection.scalar(select(status.c.sequence).where(where))
             return Stored(accepted, int(sequence or 0), self._view(connection, device_uid))
@@ -107,13 +112,13 @@ class StatusStore:
         with self._db.read() as connection:
             rows = connection.execute(query).mappings().all()
         kept = [row for row in rows if scope is None or row["uid"] in scope]
-        return [self._judge(row["uid"], row if row["device_uid"] else None) for row in kept]
+        return [self.judge(row["uid"], row if row["device_uid"] else None) for row in kept]
 
     def details(self, device_uid: str) -> dict[str, Any]:
         """Return the status with alarms, telemetry and box as last reported; `stale` judges it."""
         with self._db.read() as connection:
             row = _row_of(connection, device_uid)
-            view = self._judge(device_uid, row)
+            view = self.judge(device_uid, row)
         names = ("alarms", "telemetry", "box")
         extra = {name: json.loads(row[name]) if row and row[name] else None for name in names}
         received = {"received_at": rfc3339(row["received_ms"]) if row else None}
@@ -132,7 +137,7 @@ class StatusStore:
             newer = row["age_ms"] is not None and (
                 row["received_mono_ms"] - row["age_ms"] >= asked_mono_ms
             )
-            return self._judge(device_uid, row) if newer or row["disconnected"] else None
+            return self.judge(device_uid, row) if newer or row["disconnected"] else None
 
     def _row(self, device_uid: str, report: SyncBody) -> dict[str, Any]:
         wall_ms = self._clock.wall_ms()
@@ -152,9 +157,10 @@ class StatusStore:
         }
 
     def _view(self, connection: Connection, device_uid: str) -> StatusView:
-        return self._judge(device_uid, _row_of(connection, device_uid))
+        return self.judge(device_uid, _row_of(connection, device_uid))
 
-    def _judge(self, device_uid: str, row: Mapping[Any, Any] | None) -> StatusView:
+    def judge(self, device_uid: str, row: Mapping[Any, Any] | None) -> StatusView:
+        """Return what a row of the table means now; None is a device that never reported."""
         if row is None:
             return StatusView(device_uid, None, None, 1, None, stale=True)
         observed_at = rfc3339(row["observed_ms"])

@@ -27,12 +27,14 @@ OPERATOR_CALLS: list[Call] = [
     ("GET", "/bms-control/commands?device_uid={uid}", None),
     ("GET", "/reports?device_uid={uid}", None),
     ("GET", "/events?device_uid={uid}", None),
+    ("GET", "/bms-control/journal-heads?device_uid={uid}", None),
 ]
 #: Calls of operators that name no device.
 OTHER_CALLS: list[Call] = [
     ("GET", f"/bms-control/commands/{COMMAND}", None),
     ("POST", f"/bms-control/commands/{COMMAND}/cancel", None),
     ("GET", "/device", None),
+    ("GET", "/fleet", None),
     ("GET", "/events", None),
 ]
 #: Calls of devices.
@@ -52,6 +54,22 @@ ALL_CALLS = OPERATOR_CALLS + OTHER_CALLS + DEVICE_CALLS
 def name_of(call: Call) -> str:
     """Name a case."""
     return f"{call[0]}-{call[1].partition('?')[0]}"
+
+
+def test_the_matrix_has_every_call(ems: Ems) -> None:
+    """A call that is added to the interface must be added here, or this fails."""
+    paths = httpx.get(f"{ems.root}/openapi.json", trust_env=False).json()["paths"]
+    offered = {
+        (method.upper(), path.removeprefix("/wad/ems/v1/api"))
+        for path, calls in paths.items()
+        if path.startswith("/wad/")
+        for method in calls
+    }
+    tested = {
+        (method, path.partition("?")[0].replace(COMMAND, "{command_id}"))
+        for method, path, _ in ALL_CALLS
+    }
+    assert tested == offered - {("GET", "/test-apikey")}
 
 
 def send(client: httpx.Client, call: Call, uid: str) -> httpx.Response:
@@ -131,6 +149,8 @@ def test_a_scoped_operator_sees_its_devices_only(ems: Ems, box: Box) -> None:
     with ems.client(ems.new_operator(mine)) as client:
         data = client.get("/device").json()["data"]
         assert (data["total"], [item["uid"] for item in data["list"]]) == (1, [mine])
+        data = client.get("/fleet").json()["data"]
+        assert (data["total"], [item["device_uid"] for item in data["list"]]) == (1, [mine])
         seen = client.get(f"/bms-control/commands/{foreign}")
         assert (seen.status_code, seen.json()["code"]) == (400, 100007)
         stopped = client.post(f"/bms-control/commands/{foreign}/cancel")

@@ -1,5 +1,6 @@
 """Our additions for devices: long poll, results, reports, sync on demand."""
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -9,6 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
+from agent.run import checks_evidence, frames_evidence
+from bms_can.commands import Reason
+from bms_can.frame import Frame
+from bms_can.interlocks import Check
 from tests.contract.conftest import Box, Ems
 
 
@@ -175,6 +180,53 @@ def test_the_whole_life_is_on_record(operator: httpx.Client, box: Box) -> None:
     assert found["events"][-1]["evidence"] == {"step": "held"}
     assert found["events"][-1]["at"] == "2026-01-01T00:00:00.5Z"
     assert box.poll()["commands"] == []
+
+
+def test_what_the_box_reports_is_shown_as_it_is(operator: httpx.Client, box: Box) -> None:
+    """Interlocks with signal, value, age and verdict, frames and confirming frames: in order."""
+    health = Reason.BLOCKED_BY_HEALTH
+    checks = (
+        Check(
+            rule="fresh",
+            passed=True,
+            reason=health,
+            subject="BAU_Status",
+            value="heard",
+            age_s=0.0123,
+            wanted="newer than 0.5 s",
+        ),
+        Check(
+            rule="alarms",
+            passed=False,
+            reason=health,
+            subject="温差大",
+            value="unknown",
+            age_s=None,
+            wanted="none",
+        ),
+    )
+    frames = frames_evidence(
+        [Frame(12.345678, 0x18FF, True, b"\x01\x02"), Frame(12.5, 1, False, b"")]
+    )
+    told: list[tuple[str, dict[str, object]]] = [
+        ("gated", {"interlocks": checks_evidence(checks)}),
+        ("sent", {"frames": frames, "echo": True}),
+        ("acknowledged", {"answer": frames[:1]}),
+        ("succeeded", {"confirmed_by": frames, "frames": frames}),
+        ("held", {"confirmed_by": frames}),
+    ]
+    command_id = issue(operator, box, 3)
+    box.poll()
+    for number, (state, evidence) in enumerate(told):
+        at = f"2026-01-01T00:00:0{number}.000Z"
+        assert box.tell(command_id, state, evidence=evidence, at=at).status_code == 200
+    first, again = (operator.get(f"/bms-control/commands/{command_id}") for _ in range(2))
+    assert first.text == again.text
+    events = first.json()["data"]["events"][2:]
+    assert [(event["state"], event["evidence"]) for event in events] == told
+    assert [event["at"][17:19] for event in events] == ["00", "01", "02", "03", "04"]
+    (verdicts,) = (json.dumps(event["evidence"]) for event in events[:1])
+    assert verdicts == json.dumps(told[0][1])
 
 
 def test_results_are_idempotent_and_final(operator: httpx.Client, box: Box) -> None:

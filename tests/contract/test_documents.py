@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from ems import answer_models as shapes
+from ems import fleet_models
 from tests.contract.conftest import Box, Ems
 from tests.contract.test_device_channel import issue
 
@@ -25,6 +26,8 @@ ROUTES = {
     "/bms-control/commands/{command_id}/cancel": {"post"},
     "/device": {"get"},
     "/reports": {"get"},
+    "/fleet": {"get"},
+    "/bms-control/journal-heads": {"get"},
     "/events": {"get"},
     "/test-apikey": {"get"},
 }
@@ -67,7 +70,9 @@ def test_real_answers_have_the_documented_shape(operator: httpx.Client, box: Box
     """What the document promises is what comes, field for field."""
     query = {"device_uid": box.uid}
     alarm = {"key": "k", "level": 1, "label_zh": "a", "label_en": "a"}
-    put = box.report(1, alarms=[alarm], telemetry={"soc": 1}, box={})
+    put = box.report(
+        1, alarms=[alarm], telemetry={"soc": 1}, box={"journal_head": {"seq": 1, "hash": "0a"}}
+    )
     command_id = issue(operator, box, 1)
     pending = box.http.get("/bms-control/pending", params=query)
     report = {"sequence": 1, "kind": "k", "body": {"x": [1]}}
@@ -86,6 +91,11 @@ def test_real_answers_have_the_documented_shape(operator: httpx.Client, box: Box
         ),
         (shapes.ReportPageAnswer, operator.get("/reports", params=query)),
         (shapes.DevicePageAnswer, operator.get("/device")),
+        (fleet_models.FleetPageAnswer, operator.get("/fleet")),
+        (
+            fleet_models.HeadPageAnswer,
+            operator.get("/bms-control/journal-heads", params=query),
+        ),
         (shapes.TestKeyAnswer, operator.get("/test-apikey")),
         (shapes.ErrorAnswer, operator.get("/bms-control")),
     ]
