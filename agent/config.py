@@ -15,7 +15,7 @@ from agent.config_url import url_mistake
 from agent.errors import BadConfig
 from agent.keys import Secret, read_key_file
 from agent.local import path_mistake
-from agent.recording import RecorderRules
+from agent.recording import LEAST_BYTES, RecorderRules
 from agent.site import SiteRules, read_site
 from agent.sqlite_file import MIB
 from bms_can.errors import BadInput
@@ -233,8 +233,8 @@ def _recorder(table: Table) -> RecorderRules:
         table.number("seconds_after", default.after_s, minimum=1, maximum=longest_s),
         table.integer("max_bytes", default.max_bytes, minimum=0),
     )
-    if 0 < rules.max_bytes < MIB:
-        table.wrong("max_bytes", f"must be at least {MIB}, or 0 for no recordings")
+    if 0 < rules.max_bytes < LEAST_BYTES:
+        table.wrong("max_bytes", f"must be at least {LEAST_BYTES}, or 0 for no recordings")
     return rules
 
 

@@ -250,6 +250,7 @@ class FlightRecorder:
             text, end = candump_text(part, current.what, track.channel, current.offset_s)
             if current.file.size + len(text) > self._share:
                 self.tally.cut += 1
+                log.warning("device %s: a recording grew too large and ends early", track.uid)
                 return True
             current.file.write(text)
             track.place += end

@@ -19,6 +19,7 @@ from bms_can.status import BmsStatus
 COMMAND, ALARM = "command", "alarm"
 LONGEST = 5  # times the length of an event's own recording: then the next event begins another
 CLASSICAL_BYTES = 8
+LEAST_BYTES = 16 * 1024 * 1024  # of the quota: a quarter of it holds a minute of a usual bus
 _NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z_([A-Za-z0-9_-]{1,64})\.(command|alarm)\.(.{1,120})\.log")
 _UNFIT = re.compile(r"[^A-Za-z0-9_.:-]")
 
