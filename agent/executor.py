@@ -87,9 +87,7 @@ class Executor:
         """Do what is due; return when to be called again at the latest [s from now]."""
         try:
             if not self._resumed:
-                self._aftermaths.resume()
-                self._resumed = True
-                self._gate.journal_fault = ""
+                self._resume()
             self._session.echoes.look(self._clock.monotonic_s())
             self._take_offers()
             self._go_on()
@@ -102,6 +100,14 @@ class Executor:
             self._aftermaths.drop()
             self._resumed = False
         return FAST_S if self.busy or self._session.echoes.awaited else IDLE_S
+
+    def _resume(self) -> None:
+        """Settle what the journal left open; after a fault, show that it takes rows again."""
+        self._aftermaths.resume()
+        if self._gate.journal_fault:
+            self._record.note_fault(self._device.uid, self._gate.journal_fault)
+            self._gate.journal_fault = ""
+        self._resumed = True
 
     def _take_offers(self) -> None:
         while True:

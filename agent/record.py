@@ -38,6 +38,14 @@ class Recorder:
             self._on_event()
         return entry.new
 
+    def note_fault(self, device_uid: str, fault: str) -> None:
+        """Write down that the journal failed, which shows that it works again.
+
+        Raises:
+            JournalFailed: it does not yet.
+        """
+        self.journal.note("journal-failed", Stamp.of(self._clock), {"error": fault}, device_uid)
+
     def advance(
         self,
         subject: Stateful,

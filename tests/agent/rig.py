@@ -119,11 +119,12 @@ class HookedJournal(Journal):
     """The real journal; a test may let time pass, act or fail round each step that is written.
 
     Attributes:
-        before, after: called with the step's state, before and after the real commit.
+        before, after: called with the state that is written, or the kind of a note, before and
+            after the real commit.
     """
 
-    before: Callable[[CommandState], None] = staticmethod(lambda _: None)
-    after: Callable[[CommandState], None] = staticmethod(lambda _: None)
+    before: Callable[[str], None] = staticmethod(lambda _: None)
+    after: Callable[[str], None] = staticmethod(lambda _: None)
 
     def accept(self, command: Command, stamp: Stamp) -> Entry:
         """See Journal."""
@@ -134,6 +135,13 @@ class HookedJournal(Journal):
         entry = super().accept(command, stamp)
         self.after(CommandState.ACCEPTED)
         return entry
+
+    def note(
+        self, kind: str, stamp: Stamp, body: Mapping[str, object], device_uid: str = ""
+    ) -> int:
+        """See Journal."""
+        self.before(kind)
+        return super().note(kind, stamp, body, device_uid)
 
     def advance(
         self,

@@ -197,8 +197,8 @@ def test_an_open_comes_before_the_first_frame(
         rig.gate.remember(CLOSE, rig.clock.monotonic_s())  # so that the open is no no-op
     opening: list[str] = []
 
-    def arrive(state: CommandState) -> None:
-        if state is at and not opening:
+    def arrive(state: str) -> None:
+        if state == at and not opening:
             opening.append(rig.offer(OPEN))
 
     rig.journal.after = arrive
@@ -288,8 +288,8 @@ def test_a_withdrawal_in_time(rig: Rig, code: CommandCode, at: CommandState) -> 
     """A withdrawal that arrives while a row is being written comes before the frame."""
     prepared(rig, code)
 
-    def withdraw(state: CommandState) -> None:
-        if state is at:
+    def withdraw(state: str) -> None:
+        if state == at:
             rig.offer(code, "one", cancelled=True)
 
     rig.journal.after = withdraw
