@@ -175,7 +175,9 @@ def test_three_processes_do_the_main_job(box: Box, operator: httpx.Client) -> No
     assert battery.end()[0] == 0
     assert "heard: {'command': 1, 'repetition': 2}" in battery.output
     assert "ended" in agent.output
-    kept = b"".join(each.read_bytes() for each in (box.folder / "state").iterdir())
+    kept = b"".join(
+        each.read_bytes() for each in (box.folder / "state").rglob("*") if each.is_file()
+    )
     assert box.key not in agent.output + battery.output + box.ems.log()
     assert box.key.encode() not in kept
 
