@@ -1,6 +1,6 @@
 """agent.toml, the environment and the key files -> frozen values. Every mistake is told at once.
 
-Format: docs/operations.md. A scalar can be set by the environment: BMS_AGENT_PLATFORM__URL,
+Format: docs/configuration.md. A scalar can be set by the environment: BMS_AGENT_PLATFORM__URL,
 BMS_AGENT_DEVICE__0__CAN__CHANNEL. Keys come from files that only their owner can read, or from
 systemd's credentials directory; never from this file and never from the environment.
 """
