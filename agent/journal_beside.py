@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from agent.durable import sync_folder
 from agent.errors import JournalFailed
 from agent.journal_rows import Head, Lockout
-from agent.quarantine import sync_folder
 from agent.strict_json import canonical
 
 LOCKOUT_FILE = "lockout.json"

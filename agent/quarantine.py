@@ -1,8 +1,9 @@
 """Keeps damaged files aside as NAME.corrupt-<n>, three at the most; knows traces of old ones."""
 
-import os
 from contextlib import suppress
 from pathlib import Path
+
+from agent.durable import sync_folder
 
 KEEP_CORRUPT = 3
 TAILS = ("-wal", "-shm")  # what SQLite keeps beside a file
@@ -39,15 +40,6 @@ def kept_aside(path: Path) -> list[Path]:
     found = path.parent.glob(f"{path.name}.corrupt-*")
     numbered = [each for each in found if each.suffix.removeprefix(".corrupt-").isdigit()]
     return sorted(numbered, key=_number)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _number(path: Path) -> int:

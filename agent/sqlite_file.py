@@ -4,9 +4,8 @@
 * One connection per process, guarded by one lock: SQLite before 3.51.3 has a race between
   connections when the WAL is reset.
 * After any error of SQLite the operation counts as not done; the connection is thrown away and
-  the next use opens a new one. The new one first moves the whole WAL into the file: after a failed
-  fsync the kernel may call pages clean that never reached the disk, and rows behind such pages
-  would be lost with them.
+  the next use opens a new one. It may find the failed commit in the WAL and build on it, so the WAL
+  is made durable first: else a power cut would take all later commits with the failed one.
 * A file that is damaged or not ours at the start is kept aside as NAME.corrupt-<n>, three at the
   most. A new file knows whether there was one before it (`lost`).
 """
@@ -18,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from agent.durable import rewrite
 from agent.quarantine import put_aside, traces
 
 MIB = 1024 * 1024
@@ -45,7 +45,12 @@ Connect = Callable[[Path], sqlite3.Connection]
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a database as this module needs it: no transactions of the driver's own."""
+    """Open a database as this module needs it: no transactions of the driver's own.
+
+    Raises:
+        OSError: its WAL cannot be made durable.
+    """
+    rewrite(path.with_name(f"{path.name}-wal"))
     return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
 
@@ -209,9 +214,6 @@ class SqliteFile:
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise _Unusable(f"journal mode is {mode}, not wal")
-        (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            raise _Unusable("another process holds the file")
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()
         connection.execute(f"PRAGMA max_page_count = {max(16, self._max_bytes // page_size)}")
 
