@@ -359,6 +359,10 @@ WRONG: list[tuple[list[tuple[str, object]], list[str]]] = [
         ['guard[3].frame: must look like "1811F4E5#01000000000000.."'],
     ),
     (
+        [("guard[3]", {"name": "x", "frame": "", "per_minute": 1})],
+        ["guard[3].frame: must not be empty"],
+    ),
+    (
         [("guard[3]", {"name": "x", "frame": "800#", "per_minute": 1})],
         ["guard[3].frame: 800 is no identifier: the largest is 7FF or 1FFFFFFF"],
     ),
@@ -385,6 +389,48 @@ def test_a_mistake_is_one_line(
 ) -> None:
     """Each mistake is told once, with file and dotted key, and draws no false ones after it."""
     assert list(mistakes(tmp_path, *changes)) == expected
+
+
+LIMITS = [
+    (f"{CLOSING}.repeat", 1, 30),
+    (f"{CLOSING}.period_ms", 10, 5000),
+    (f"{CLOSING}.confirmed.frames", 1, 20),
+    (f"{CLOSING}.confirmed.window_s", 0.1, 600),
+    (f"{CLOSING}.confirmed.hold_s", 0, 600),
+    ("interlocks.steady_s", 0, 600),
+    ("interlocks.close_interval_s", 0, None),
+    ("interlocks.close_max", 1, 100),
+    ("interlocks.close_window_s", 1, None),
+    ("interlocks.reset_max", 1, 100),
+    ("interlocks.reset_window_s", 1, None),
+    ("interlocks.open_max_current_a", 0, None),
+    ("interlocks.open_wait_s", 0, 60),
+    ("guard[0].per_minute", 1, 6000),
+    ("operating_status.current.dead_band_a", 0, None),
+    ("operating_status.current.hold_s", 0, 60),
+    ("freshness.deadline_ms.State", 1, 600_000),
+    ("integrity[0].modulo", 2, 16),
+]
+
+
+@pytest.mark.parametrize(("key", "least", "most"), LIMITS, ids=[each[0] for each in LIMITS])
+def test_limits_are_included(tmp_path: Path, key: str, least: float, most: float | None) -> None:
+    """The least and the most allowed value load, the next one beyond either does not."""
+    step = 1 if isinstance(least, int) else 0.01
+    for good in (least, most):
+        if good is not None:
+            read(tmp_path, (key, good))
+    for bad in (least - step, None if most is None else most + step):
+        if bad is not None:
+            assert mistakes(tmp_path, (key, bad))
+
+
+@pytest.mark.parametrize("frame", ["7FF#", "1FFFFFFF#", "000#..", "00000000#" + "A." * 64])
+def test_the_largest_frames_of_the_guard(tmp_path: Path, frame: str) -> None:
+    """All identifiers that exist, and up to 64 bytes, can be listed."""
+    entry = {"name": "x", "frame": frame, "per_minute": 1}
+    profile, _ = read(tmp_path, ("guard[3]", entry))
+    assert profile.guard[3].extended == (len(frame.split("#")[0]) == 8)
 
 
 def test_the_wrong_dbc_is_refused_by_its_pin(tmp_path: Path) -> None:
