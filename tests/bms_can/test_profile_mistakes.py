@@ -303,6 +303,10 @@ WRONG: list[tuple[list[tuple[str, object]], list[str]]] = [
         [f"{CLOSING}.values: Control.x: not a signal of the selected page"],
     ),
     ([(f"{CLOSING}.repeat", 0)], [f"{CLOSING}.repeat: must be at least 1, not 0"]),
+    (
+        [(f"{CLOSING}.repeat", 51), ("guard[0].per_minute", 100)],
+        [f"{CLOSING}.repeat: must be at most 50, not 51"],
+    ),
     ([(f"{CLOSING}.period_ms", 9)], [f"{CLOSING}.period_ms: must be at least 10, not 9"]),
     (
         [(f"{CLOSING}.refused", {"signal": "State.remote", "values": []})],
@@ -430,7 +434,7 @@ def test_the_largest_frames_of_the_guard(tmp_path: Path, frame: str) -> None:
     """All identifiers that exist, and up to 64 bytes, can be listed."""
     entry = {"name": "x", "frame": frame, "per_minute": 1}
     profile, _ = read(tmp_path, ("guard[3]", entry))
-    assert profile.guard[3].extended == (len(frame.split("#")[0]) == 8)
+    assert profile.guard[3].extended == (frame.index("#") == 8)
 
 
 def test_the_wrong_dbc_is_refused_by_its_pin(tmp_path: Path) -> None:
