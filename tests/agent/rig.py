@@ -338,7 +338,7 @@ class Rig:
         """Let time pass while the control thread waits for the disk: for use inside a hook."""
         end_s = self.clock.monotonic_s() + seconds
         while (left_s := end_s - self.clock.monotonic_s()) > 0:
-            self.clock.advance(min(left_s, 0.01))
+            self.clock.advance(min(left_s, 0.05))
             self.carry()
 
     def hear(self, frame: Frame) -> None:
@@ -485,6 +485,16 @@ def with_rules(**changes: object) -> Profile:
     profile, _ = ess_bau()
     rules = replace(profile.interlocks, **changes)  # type: ignore[arg-type]  # names of its fields
     return replace(profile, interlocks=rules)
+
+
+def quick_profile(window_s: float = 5.0, hold_s: float = 1.0) -> Profile:
+    """Return our default battery with short windows and holds, for tests of many lives."""
+    profile, _ = ess_bau()
+    plans = {
+        code: replace(plan, confirmed=replace(plan.confirmed, window_s=window_s, hold_s=hold_s))
+        for code, plan in profile.commands.items()
+    }
+    return replace(profile, commands=plans)
 
 
 def with_plan(code: CommandCode, **changes: object) -> Profile:

@@ -16,7 +16,7 @@ from bms_can.commands import FINAL, CommandState, Reason
 from bms_can.frame import Frame
 from bms_can.pack import Pack
 from bms_can.profile import CommandCode
-from tests.agent.rig import CLOSE, LIFE_S, OPEN, RESET, Rig, warm_rig
+from tests.agent.rig import CLOSE, LIFE_S, OPEN, RESET, Rig, quick_profile, warm_rig
 
 S, R = CommandState, Reason
 WHOLE_LIFE = [S.ACCEPTED, S.GATED, S.SENDING, S.SENT, S.ACKNOWLEDGED, S.SUCCEEDED, S.HELD]
@@ -25,8 +25,8 @@ ALL = pytest.mark.parametrize("code", list(CommandCode))
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
-    """Return a bench with an open battery, ready to be closed."""
-    return warm_rig(tmp_path)
+    """Return a bench with an open battery, ready to be closed, and short windows."""
+    return warm_rig(tmp_path, quick_profile())
 
 
 def durable_states(rig: Rig, identity: str) -> list[str]:
@@ -254,7 +254,7 @@ def test_a_failing_commit(
     bare = demand_durable_row(rig)
     Failing(rig, at, after=after, times=2)
     identity = rig.offer(code)
-    for _ in range(22):  # the platform offers it again at each poll
+    for _ in range(8):  # the platform offers it again at each poll
         rig.run(1.0)
         rig.offer_again()
     assert bare == []
@@ -269,7 +269,7 @@ def test_a_failing_commit(
         assert rig.state(identity) is S.HELD
     assert rig.gate.journal_fault == ""
     rig.journal.before = rig.journal.after = lambda _: None
-    assert rig.life(rig.do(OPEN, 8.0))[-1] is S.HELD
+    assert rig.life(rig.do(OPEN, 4.0))[-1] is S.HELD
 
 
 @ALL
