@@ -3,7 +3,7 @@ PY ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
 
-.PHONY: demo test check cover real-logs mutants bench setup lock clean
+.PHONY: demo test check cover real-logs mutants bench power-cut setup lock clean
 demo: $(SETUP)
 	$(BIN)/bms-agent demo
 
@@ -22,6 +22,9 @@ real-logs: $(SETUP)
 
 bench: $(SETUP)
 	$(BIN)/python -m bench
+
+power-cut: $(SETUP)
+	$(BIN)/python -m bench.power_cut $(N)
 
 # Minutes, not seconds. What survives is explained in docs/safety.md.
 mutants: .venv-mutants/.ready

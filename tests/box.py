@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Protocol
 
 import can
 
@@ -31,6 +32,7 @@ from bms_can.database import Database
 from bms_can.frame import Frame
 from bms_can.guard import Guard
 from bms_can.intake import Intake
+from bms_can.pack import Pack
 from bms_can.profile import CommandCode, Profile
 from bms_can.profile_load import load_profile
 from bms_can.simulator import Simulator
@@ -39,6 +41,7 @@ from tests.hostile import HostileBus
 UID = "BAT"
 STEP_S = 0.05
 STEADY_S = 0.2
+TAPE_STEPS = 320  # 16 s: every rolling counter is where it began
 _numbers = itertools.count(1)
 PROFILE = Path(__file__).parents[1] / "dbc" / "ess_bau.toml"
 
@@ -48,6 +51,38 @@ def battery() -> tuple[Profile, Database]:
     """Return our default battery, which counts as steady after `STEADY_S`."""
     profile, database = load_profile(PROFILE)
     return replace(profile, interlocks=replace(profile.interlocks, steady_s=STEADY_S)), database
+
+
+class Battery(Protocol):
+    """What is on the other end of the bus."""
+
+    def due_frames(self, now_s: float) -> list[Frame]:
+        """Return the frames that are due [s]."""
+
+    def hear(self, frame: Frame, now_s: float) -> object:
+        """Take a frame from the bus."""
+
+
+class Tape:
+    """A healthy battery, open and without alarms, that hears nothing. Cheap: it was recorded."""
+
+    def __init__(self) -> None:
+        self._at = 0
+
+    def due_frames(self, now_s: float) -> list[Frame]:
+        """Return the frames of the next step, as of now [s]."""
+        self._at += 1
+        return [frame._replace(at_s=now_s) for frame in _recorded()[self._at % len(_recorded())]]
+
+    def hear(self, frame: Frame, now_s: float) -> None:
+        """Take no notice."""
+
+
+@cache
+def _recorded() -> list[list[Frame]]:
+    """Return the frames of each step, recorded from the simulated battery."""
+    simulator = Simulator(*battery())
+    return [simulator.due_frames(step * STEP_S) for step in range(TAPE_STEPS)]
 
 
 class _Wire(HostileBus):
@@ -71,6 +106,7 @@ class Box:
         clock: time.
         connect: opens the databases.
         on_frame: called before each control frame goes out.
+        simulator: the battery; without one a simulated one is made.
 
     Attributes:
         sent: control frames that went out.
@@ -82,10 +118,11 @@ class Box:
         clock: FakeClock,
         connect: Connect = connect,
         on_frame: Callable[[], None] = lambda: None,
+        simulator: Battery | None = None,
     ) -> None:
         profile, database = battery()
         self.clock = clock
-        self.simulator = Simulator(profile, database, now_s=clock.monotonic_s())
+        self._battery = simulator or Simulator(profile, database, now_s=clock.monotonic_s())
         self.journal = Journal(folder / "journal.db", Stamp.of(clock), connect=connect)
         self.journal.note("start", Stamp.of(clock), {"version": "test"})
         reserve = partial(self.journal.reserve, "report")
@@ -104,6 +141,12 @@ class Box:
             self.device, self.observer, self.executor, clock, lambda _: None, lambda _: None
         )
         self._seen = 0
+
+    @property
+    def pack(self) -> Pack:
+        """Return the simulated battery."""
+        assert isinstance(self._battery, Simulator)
+        return self._battery.pack
 
     @property
     def sent(self) -> list[can.Message]:
@@ -125,7 +168,7 @@ class Box:
         """Let one step of time pass."""
         self.clock.advance(STEP_S)
         now_s = self.clock.monotonic_s()
-        for frame in self.simulator.due_frames(now_s):
+        for frame in self._battery.due_frames(now_s):
             self._loop.take(frame)
         self._loop.step()
         self._deliver(now_s)
@@ -156,7 +199,7 @@ class Box:
         for message in self.sent[self._seen :]:
             data = bytes(message.data)
             frame = Frame(now_s, message.arbitration_id, message.is_extended_id, data)
-            self.simulator.hear(frame, now_s)
+            self._battery.hear(frame, now_s)
             self._loop.take(frame)
         self._seen = len(self.sent)
 
@@ -167,9 +210,10 @@ def box(
     clock: FakeClock,
     connect: Connect = connect,
     on_frame: Callable[[], None] = lambda: None,
+    simulator: Battery | None = None,
 ) -> Iterator[Box]:
     """Build a box and close it."""
-    made = Box(folder, clock, connect, on_frame)
+    made = Box(folder, clock, connect, on_frame, simulator)
     try:
         yield made
     finally:
