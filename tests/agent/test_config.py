@@ -249,3 +249,35 @@ def test_environment_against_a_wrong_shape(write: Write) -> None:
     path = write("platform = 1\n")
     told = "\n".join(mistakes(path, {"BMS_AGENT_PLATFORM__URL": "https://a.example"}))
     assert "names something that is no table in the file" in told
+
+
+def test_recorder(write: Write) -> None:
+    """The flight recorder keeps half a minute on each side unless told otherwise."""
+    recorder = load(write(GOOD), {}).recorder
+    assert (recorder.before_s, recorder.after_s, recorder.max_bytes) == (30.0, 30.0, 128 * MIB)
+    text = f"{GOOD}\n[recorder]\nseconds_before = 5\nseconds_after = 2.5\nmax_bytes = 0\n"
+    recorder = load(write(text), {}).recorder
+    assert (recorder.before_s, recorder.after_s, recorder.max_bytes) == (5.0, 2.5, 0)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "seconds_before = 0",
+        "seconds_after = 301",
+        "max_bytes = -1",
+        f"max_bytes = {16 * MIB - 1}",
+        "max_bytes = 1e9",
+        "seconds = 5",
+    ],
+)
+def test_bad_recorder(write: Write, line: str) -> None:
+    """Times have limits, and a quota too small to hold a recording is none."""
+    (told,) = mistakes(write(f"{GOOD}\n[recorder]\n{line}\n"))
+    assert told.startswith(f"recorder.{line.split(' ')[0]}: ")
+
+
+def test_long_state_dir(write: Write) -> None:
+    """A state directory in which no socket can be is told before anything runs."""
+    (told,) = mistakes(write(GOOD.replace('"state"', f'"{200 * "x"}"')))
+    assert told.startswith("agent.state_dir: is too long")
