@@ -24,7 +24,8 @@ start here:
   bms-agent run agent.toml               the agent itself, as systemd starts it
   bms-agent why close_contactor agent.toml    would a close be allowed now, and which rule says so?
 
-exit codes: 0 done, 1 not proven or failed, 2 wrong usage, 78 wrong configuration or input file
+exit codes: 0 done, 1 not proven or failed, 2 wrong usage, 69 no agent answers,
+  78 wrong configuration or input file
 """
 
 

@@ -274,7 +274,7 @@ def test_recorder(write: Write) -> None:
 def test_bad_recorder(write: Write, line: str) -> None:
     """Times have limits, and a quota too small to hold a recording is none."""
     (told,) = mistakes(write(f"{GOOD}\n[recorder]\n{line}\n"))
-    assert told.startswith(f"recorder.{line.split(' ')[0]}: ")
+    assert told.startswith(f"recorder.{line.split(' ', maxsplit=1)[0]}: ")
 
 
 def test_long_state_dir(write: Write) -> None:
