@@ -35,8 +35,7 @@ from agent.strict_json import canonical
 MAX_ANSWER_BYTES = 64 * 1024
 MAX_CONNECTIONS = 2
 KEEPALIVE_EXPIRY_S = 5.0
-FAILURES_BEFORE_FRESH = 3
-STALE_ANSWER_S = 0.5
+FAILURES_BEFORE_FRESH, STALE_ANSWER_S = 3, 0.5
 
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 _POLL, _SEND = "poll", "send"
@@ -203,7 +202,9 @@ class Cloud:
             second = self._ask_pending(device_uid, 0)
         except CloudError:
             return first  # older than need be, so on the safe side
-        return second._replace(sync_requested=first.sync_requested or second.sync_requested)
+        wanted = first.sync_requested or second.sync_requested
+        # The pause named for a poll without a wait is not meant for this one.
+        return second._replace(sync_requested=wanted, poll_after_s=first.poll_after_s)
 
     def _ask_pending(self, device_uid: str, wait_s: int) -> Pending:
         asked_at_s = self._clock.monotonic_s()

@@ -16,12 +16,17 @@ from bms_can.guard import Heard
 LEAST_GAP_S = 0.003  # at most some 300 passes a second on a busy bus
 
 
+def _nothing() -> None:
+    """Stand where nothing is to be done."""
+
+
 class ControlLoop:
     """Steps observer and executor at each change of the battery, and at least every 0.1 s.
 
     Attributes:
         beats: loop passes, for the watchdog.
         foreign: frames with our control identifiers that another node sent.
+        each_pass: called in every pass, after status and commands.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class ControlLoop:
         self._stop = threading.Event()
         self.beats = 0
         self.foreign = 0
+        self.each_pass: Callable[[], None] = _nothing
 
     def take(self, frame: Frame) -> None:
         """Take a frame from the bus; called in the receive thread."""
@@ -75,7 +81,9 @@ class ControlLoop:
     def step(self) -> float:
         """Look once; return when to look again at the latest [s]."""
         self._observer.step()
-        return self._executor.step()
+        pause_s = self._executor.step()
+        self.each_pass()
+        return pause_s
 
     def stop(self) -> None:
         """Let `run` return."""

@@ -49,6 +49,7 @@ class Deliverer:
         self._chance = chance
         self._wake = threading.Event()
         self._stopped = False
+        self._again = False
         self._failures = 0
         self.trouble = ""
         self.refused = 0
@@ -56,6 +57,11 @@ class Deliverer:
 
     def wake(self) -> None:
         """There is news; may be called from any thread."""
+        self._wake.set()
+
+    def retry(self) -> None:
+        """End a pause now: what made the last try fail may be over."""
+        self._again = True
         self._wake.set()
 
     def stop(self) -> None:
@@ -96,7 +102,10 @@ class Deliverer:
 
     def _pause(self, pause_s: float) -> None:
         end_s = self._clock.monotonic_s() + pause_s
-        while not self._stopped and (left_s := end_s - self._clock.monotonic_s()) > 0:
+        self._again = False
+        while (
+            not (self._stopped or self._again) and (left_s := end_s - self._clock.monotonic_s()) > 0
+        ):
             self._wake.clear()
             self._clock.wait(self._wake, left_s)
 

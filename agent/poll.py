@@ -50,31 +50,38 @@ class Poller:
         self._offer = offer
         self._wake_sync = wake_sync
         self._chance = chance
-        self._stop = threading.Event()
+        self._stopped = False
+        self._wake = threading.Event()
         self._failures = 0
         self.trouble = ""
         self.beats = 0
 
     def run(self) -> None:
         """Poll until `stop`. To be the target of a thread."""
-        while not self._stop.is_set():
+        while not self._stopped:
             self.beats += 1
+            self._wake.clear()
             try:
                 pending = self._ask()
             except CloudClosed:
                 return
             except CloudError as error:
-                self._clock.wait(self._stop, self._after(error))
+                self._clock.wait(self._wake, self._after(error))
                 continue
             if self.trouble:
                 log.info("device %s: the platform answers again", self._uid)
             self.trouble, self._failures = "", 0
             self._hand_on(pending)
-            self._clock.wait(self._stop, pending.poll_after_s)
+            self._clock.wait(self._wake, pending.poll_after_s)
 
     def stop(self) -> None:
         """Let `run` return; a call that waits ends when the cloud is closed."""
-        self._stop.set()
+        self._stopped = True
+        self._wake.set()
+
+    def retry(self) -> None:
+        """End a pause now: what made the last call fail may be over."""
+        self._wake.set()
 
     def _hand_on(self, pending: Pending) -> None:
         boot_id = self._clock.boot_id()

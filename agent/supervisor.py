@@ -55,12 +55,14 @@ class Supervisor:
         workers: the other threads; set before `run`.
         on_step: called after a step of the wall clock.
         on_stop: called first when the end has come, so that waiting calls end.
+        overdue: returns the periodic jobs that have not ended a run for too long.
     """
 
     def __init__(self, clock: Clock, notify_socket: str = "") -> None:
         self.workers: Sequence[Worker] = ()
         self.on_step: Callable[[], None] = _nothing
         self.on_stop: Callable[[], None] = _nothing
+        self.overdue: Callable[[], Sequence[str]] = list
         self._clock = clock
         self._notify_socket = notify_socket
         self._stop = threading.Event()
@@ -101,6 +103,8 @@ class Supervisor:
                 self.fail(f"{worker.name} has not moved for {now_s - since_s:.1f} s")
             if worker.name not in alive and not self._stop.is_set():
                 self.fail(f"{worker.name} has ended")
+        for job in self.overdue():
+            self.fail(f"job {job} has not ended a run for too long")
         offset_s = self._wall_offset_s()
         if abs(offset_s - self._offset_s) > STEP_S:
             log.warning("the wall clock stepped by %.1f s", offset_s - self._offset_s)

@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -15,9 +15,11 @@ from agent.control_loop import ControlLoop
 from agent.deliver import Deliverer
 from agent.device import Device
 from agent.executor import Executor, Offer
+from agent.facts import DISTRIBUTION, box_facts, doubt_text, lockout_text
 from agent.gate import Gate, sent_before
 from agent.journal import Journal
 from agent.journal_rows import Stamp
+from agent.latches import Latches
 from agent.local import LocalDoor
 from agent.local_handlers import handlers
 from agent.observer import Observer
@@ -38,8 +40,8 @@ from bms_can.profile_load import load_profile
 from bms_can.receiver import Receiver
 
 JOURNAL_FILE, QUEUE_FILE = "journal.db", "queue.db"
-DISTRIBUTION = "bms-can-agent"
 POLL_STUCK_S = 1200.0  # a long poll lasts 40 s at the most, a back-off up to 900 s
+JOB_LATE_S = 120.0  # a report takes 15 s at the most, and its start may wait for another one
 RX_STUCK_S = 60.0  # opening a bus may block for a while; the wait before it is 1.5 s at the most
 HOUSEKEEPING_S = 6 * 3600.0
 DISK_STUCK_S = 600.0  # a worn card stalls for long; a recording is no reason to end the agent
@@ -127,7 +129,8 @@ def build(config: Config, clock: Clock) -> System:
         Worker("recorder", recorder.run, recorder.stop, _beats(recorder), DISK_STUCK_S),
         Worker("deliver", deliverer.run, deliverer.stop, _beats(deliverer), POLL_STUCK_S),
     ]
-    supervisor.on_step = schedule.clock_stepped
+    supervisor.on_step = partial(_clock_stepped, schedule, links, deliverer)
+    supervisor.overdue = partial(schedule.overdue, JOB_LATE_S)
     supervisor.on_stop = shared.cloud.close
     return System(
         links, supervisor, shared.journal, shared.outbox, shared.cloud, schedule, deliverer
@@ -143,10 +146,19 @@ def _profile(device: DeviceConfig, config: Config) -> tuple[Profile, Database]:
     return replace(tightened, channel=None), database
 
 
+def _clock_stepped(schedule: Schedule, links: tuple[Link, ...], deliverer: Deliverer) -> None:
+    """A certificate that was not valid yet may be valid now: nobody waits for a back-off."""
+    schedule.clock_stepped()
+    deliverer.retry()
+    for link in links:
+        link.poller.retry()
+
+
 def _shared(config: Config, clock: Clock, supervisor: Supervisor) -> Shared:
     stamp = Stamp.of(clock)
     journal = Journal(config.state_dir / JOURNAL_FILE, stamp, config.journal_max_bytes)
-    journal.note("start", stamp, {"version": version(DISTRIBUTION)})
+    facts = {"version": version(DISTRIBUTION), "site_override": config.site.override}
+    journal.note("start", stamp, facts)
     outbox = Outbox(
         config.state_dir / QUEUE_FILE,
         partial(journal.reserve, "report"),
@@ -197,15 +209,16 @@ def _link(shared: Shared, config: DeviceConfig, profile: Profile, database: Data
 
     gate = Gate(
         device,
-        partial(_lockout, journal),
-        partial(_doubt, journal, clock),
+        partial(lockout_text, journal),
+        partial(doubt_text, journal, clock),
         sent_before(journal, uid, clock),
     )
     executor = Executor(device, journal, clock, gate, shared.deliverer.wake)
-    box = partial(_box, journal, device)
+    box = partial(box_facts, journal, device)
     observer = Observer(device, shared.outbox, clock, box, changed)
     foreign, record = partial(_note_foreign, uid), shared.recorder.tap(uid)
     loop = ControlLoop(device, observer, executor, clock, foreign, record)
+    loop.each_pass = Latches(device, journal, clock).step
 
     def offer(each: Offer) -> None:
         executor.offer(each)
@@ -227,29 +240,6 @@ def _link(shared: Shared, config: DeviceConfig, profile: Profile, database: Data
 def _bus_settings(config: DeviceConfig) -> BusSettings:
     bus = config.can
     return BusSettings(bus.interface, bus.channel, bus.bitrate, bus.fd, bus.options)
-
-
-def _lockout(journal: Journal) -> str:
-    lockout = journal.lockout()
-    return "" if lockout is None else f"{lockout.reason} ({lockout.who}, {lockout.since})"
-
-
-def _doubt(journal: Journal, clock: Clock) -> str:
-    if journal.forgetful(clock.monotonic_s(), clock.boot_id()):
-        return "the journal was lost; commands that it knew may come back"
-    return ""
-
-
-def _box(journal: Journal, device: Device) -> Mapping[str, object]:
-    """Return the facts about the box that go out with each report."""
-    return {
-        "version": version(DISTRIBUTION),
-        "lockout": _lockout(journal),
-        "read_only": device.read_only or bool(device.profile.read_only_reason),
-        "tx_unsafe": device.control.unsafe,
-        "foreign_master": device.control.foreign,
-        "battery": device.profile.name,
-    }
 
 
 def _note_bus(uid: str, trouble: str) -> None:

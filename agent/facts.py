@@ -1,0 +1,40 @@
+"""What the box says about itself, and what keeps it from sending, as texts. "" means nothing."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+
+from agent.clock import Clock
+from agent.device import Device
+from agent.journal import Journal
+
+DISTRIBUTION = "bms-can-agent"
+
+
+def lockout_text(journal: Journal) -> str:
+    """Return the local lock-out for people."""
+    lockout = journal.lockout()
+    return "" if lockout is None else f"{lockout.reason} ({lockout.who}, {lockout.since})"
+
+
+def doubt_text(journal: Journal, clock: Clock) -> str:
+    """Return why the journal's memory cannot be trusted."""
+    if journal.forgetful(clock.monotonic_s(), clock.boot_id()):
+        return "the journal was lost; commands that it knew may come back"
+    return ""
+
+
+def box_facts(journal: Journal, device: Device) -> Mapping[str, object]:
+    """Return the facts about the box that go out with each report.
+
+    The head of the journal's chain is among them: a journal that was written anew shows there.
+    """
+    sequence, head = journal.head()
+    return {
+        "version": version(DISTRIBUTION),
+        "lockout": lockout_text(journal),
+        "read_only": device.read_only or bool(device.profile.read_only_reason),
+        "tx_unsafe": device.control.unsafe,
+        "foreign_master": device.control.foreign,
+        "battery": device.profile.name,
+        "journal_head": {"seq": sequence, "hash": head},
+    }
