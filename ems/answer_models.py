@@ -36,12 +36,14 @@ class DetailsData(StatusData):
     """The last report, whole."""
 
     stale: bool
+    age_ms: int | None = Field(description="age of the newest observation; null: none, or no age")
     received_at: str | None
     sequence: int | None
     alarms: list[dict[str, JsonValue]] | None
     telemetry: dict[str, JsonValue] | None
     box: dict[str, JsonValue] | None
     two_step: bool = Field(description="a close must be armed, then confirmed")
+    journal_contradictions: int
     armed: "ArmView | None" = Field(description="the close that waits for its confirmation")
 
 

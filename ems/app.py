@@ -20,6 +20,7 @@ from ems import (
     routes_fleet,
     routes_ops,
     routes_status,
+    routes_web,
 )
 from ems.clock import EmsClock, SystemClock
 from ems.command_feed import events_after, last_number
@@ -78,6 +79,7 @@ def _install(api: FastAPI, metrics: Metrics) -> None:
     for module in (routes_commands, routes_status, routes_device, routes_fleet):
         api.include_router(module.router, prefix=PREFIX)
     api.include_router(routes_ops.router)
+    api.include_router(routes_web.router)
     api.add_exception_handler(ApiError, answers.on_api_error)
     api.add_exception_handler(RequestValidationError, answers.on_bad_parameters)
     api.add_exception_handler(HTTPException, answers.on_http_error)

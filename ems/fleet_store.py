@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from ems.clock import EmsClock, rfc3339
+from ems.clock import rfc3339
 from ems.command_views import Row
 from ems.database import Database
 from ems.journal_heads import CONTRADICTIONS
@@ -20,9 +20,8 @@ BOX_FACTS = ("version", "battery", "lockout", "read_only", "tx_unsafe", "foreign
 class FleetStore:
     """Devices with status, alarms, box facts and commands in progress."""
 
-    def __init__(self, database: Database, clock: EmsClock, statuses: StatusStore) -> None:
+    def __init__(self, database: Database, statuses: StatusStore) -> None:
         self._db = database
-        self._clock = clock
         self._statuses = statuses
 
     def page(
@@ -52,7 +51,7 @@ class FleetStore:
             "name": row["name"],
             "location": row["location"],
             "stale": view.stale,
-            "age_ms": self._age_ms(told),
+            "age_ms": self._statuses.age_ms(told),
             "alarm_level": None if view.stale else _highest(told),
             "box": {name: box.get(name) for name in BOX_FACTS},
             "two_step": bool(row["two_step"]),
@@ -60,12 +59,6 @@ class FleetStore:
             "journal_contradictions": doubts.get(uid, 0),
             "heartbeat_time": rfc3339(row["heartbeat_ms"]),
         }
-
-    def _age_ms(self, told: Row | None) -> int | None:
-        if told is None or told["age_ms"] is None:
-            return None
-        silent_ms = self._clock.monotonic_ms() - int(told["received_mono_ms"])
-        return max(0, silent_ms) + int(told["age_ms"])
 
 
 def _highest(told: Row | None) -> int | None:

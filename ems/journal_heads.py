@@ -65,17 +65,25 @@ class JournalHeads:
     def page(self, device_uid: str, offset: int, limit: int) -> dict[str, Any]:
         """Return the number of heads, of contradictions, and one page of heads, newest first."""
         mine = journal_heads.c.device_uid == device_uid
+        against = self.contradictions(device_uid)
         with self._db.read() as connection:
             count = select(func.count()).select_from(journal_heads).where(mine)
             total = connection.scalar(count) or 0
-            against = connection.scalar(count.where(journal_heads.c.verdict.in_(CONTRADICTIONS)))
             query = select(journal_heads).where(mine).order_by(journal_heads.c.number.desc())
             rows = connection.execute(query.offset(offset).limit(limit)).mappings().all()
         return {
             "total": total,
-            "contradictions": against or 0,
+            "contradictions": against,
             "list": [_head_view(row) for row in rows],
         }
+
+    def contradictions(self, device_uid: str) -> int:
+        """Return how often a device's journal contradicted what was known of it."""
+        query = select(func.count()).select_from(journal_heads)
+        mine = journal_heads.c.device_uid == device_uid
+        against = journal_heads.c.verdict.in_(CONTRADICTIONS)
+        with self._db.read() as connection:
+            return connection.scalar(query.where(mine, against)) or 0
 
 
 def _head_view(row: Row) -> dict[str, Any]:

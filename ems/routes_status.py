@@ -38,7 +38,9 @@ def get_status(request: Request, device_uid: OperatorsDevice) -> JSONResponse:
 def get_details(request: Request, device_uid: OperatorsDevice) -> JSONResponse:
     """Answer the whole last report; `stale` says whether it still counts."""
     app = services(request)
-    return ok(app.statuses.details(device_uid) | app.arms.view(device_uid), "BMS状态获取成功")
+    doubts = {"journal_contradictions": app.heads.contradictions(device_uid)}
+    data = app.statuses.details(device_uid) | app.arms.view(device_uid) | doubts
+    return ok(data, "BMS状态获取成功")
 
 
 @router.get(

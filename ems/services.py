@@ -54,7 +54,7 @@ class Services:
         self.registry = Registry(database, clock)
         self.statuses = StatusStore(database, clock, round(settings.stale_after_s * 1000))
         self.heads = JournalHeads(database)
-        self.fleet = FleetStore(database, clock, self.statuses)
+        self.fleet = FleetStore(database, self.statuses)
         self.arms = ArmStore(database, clock, round(settings.select_s * 1000))
         self.commands = CommandStore(database, clock, self.arms)
         self.results = ResultStore(database, clock, self.commands)

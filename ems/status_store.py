@@ -123,7 +123,15 @@ class StatusStore:
         extra = {name: json.loads(row[name]) if row and row[name] else None for name in names}
         received = {"received_at": rfc3339(row["received_ms"]) if row else None}
         sequence = {"sequence": row["sequence"] if row else None}
-        return view.data() | {"stale": view.stale} | received | sequence | extra
+        age = {"stale": view.stale, "age_ms": self.age_ms(row)}
+        return view.data() | age | received | sequence | extra
+
+    def age_ms(self, row: Mapping[Any, Any] | None) -> int | None:
+        """Return the age of the newest observation [ms]; None: there is none, or it has no age."""
+        if row is None or row["age_ms"] is None:
+            return None
+        silent_ms = self._clock.monotonic_ms() - int(row["received_mono_ms"])
+        return max(0, silent_ms) + int(row["age_ms"])
 
     def answers(self, device_uid: str, asked_mono_ms: int) -> StatusView | None:
         """Return the status if it is newer than a request to sync, else None.

@@ -205,9 +205,8 @@ def test_what_the_box_reports_is_shown_as_it_is(operator: httpx.Client, box: Box
             wanted="none",
         ),
     )
-    frames = frames_evidence(
-        [Frame(12.345678, 0x18FF, True, b"\x01\x02"), Frame(12.5, 1, False, b"")]
-    )
+    sent = Frame(at_s=12.345678, can_id=0x18FF, extended=True, data=b"\x01\x02")
+    frames = frames_evidence([sent, sent._replace(at_s=12.5, data=b"")])
     told: list[tuple[str, dict[str, object]]] = [
         ("gated", {"interlocks": checks_evidence(checks)}),
         ("sent", {"frames": frames, "echo": True}),
