@@ -18,13 +18,13 @@ from agent.clock import FakeClock
 from agent.control_loop import ControlLoop
 from agent.device import Device
 from agent.executor import Executor, Offer
+from agent.facts import doubt_text, lockout_text
 from agent.gate import Gate, sent_before
 from agent.journal import Journal
 from agent.journal_rows import Stamp
 from agent.observer import Observer
 from agent.outbox import Outbox
 from agent.sqlite_file import Connect, connect
-from agent.wiring import _doubt, _lockout
 from bms_can.bus import Port
 from bms_can.commands import Command
 from bms_can.control import ControlPort
@@ -133,8 +133,8 @@ class Box:
         intake = Intake(profile, database)
         self.device = Device(UID, profile, intake, control, False, True, clock.monotonic_s())  # noqa: FBT003 - fields in order
         sent = sent_before(self.journal, UID, clock)
-        doubt = partial(_doubt, self.journal, clock)
-        self.gate = Gate(self.device, partial(_lockout, self.journal), doubt, sent)
+        doubt = partial(doubt_text, self.journal, clock)
+        self.gate = Gate(self.device, partial(lockout_text, self.journal), doubt, sent)
         self.executor = Executor(self.device, self.journal, clock, self.gate, lambda: None)
         self.observer = Observer(self.device, self.outbox, clock, dict, lambda: None)
         self._loop = ControlLoop(
