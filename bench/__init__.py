@@ -1,0 +1,1 @@
+"""What is measured, and against what. Prints tables, asserts nothing. `python -m bench --help`."""
