@@ -20,11 +20,19 @@ export const drawLife = (life) => [
   make("h2", "", t("life")),
   make("p", "", make("strong", "", t("c" + life.command)), " · ", make("span", outcome(life), stateName(life.state)),
     life.provisional ? " · " + t("provisional") : "", life.state === "queued" ? " · " + t("queuedNote") : "", life.reason ? " · " + life.reason : ""),
+  because(life),
   make("p", "soft", life.issued_by, " · ", day(life.issued_at), " · ", make("span", "mono", life.id)),
   ladder(life),
   withdraw(life),
   make("div", "", life.events.map(event)),
 ].filter(Boolean);
+
+// Why it is in this state, in the words of the one who said so.
+const because = (life) => {
+  const item = life.events.findLast((each) => each.state === life.state && !each.refused);
+  if (!item || item.state === "queued" || !(item.reason || item.detail)) return null;
+  return make("p", outcome(life), [item.reason, item.detail].filter(Boolean).join(": "));
+};
 
 // Time since the command was issued, on the platform's clock: one clock for all rungs.
 const after = (life, item) => make("time", "", signed((Date.parse(item.received_at) - Date.parse(life.issued_at)) / 1000));
@@ -77,7 +85,7 @@ const evidence = (name, value) => {
   const title = NAMED.includes(name) ? t(name) : name;
   if (isList && value.every((item) => "rule" in item)) return make("div", "", make("p", "soft", title), interlocks(value));
   if (isList && FRAMES.includes(name)) return make("div", "", make("p", "soft", title), frames(value));
-  return make("p", "", make("span", "soft", title + ": "), make("span", "mono", typeof value === "string" ? value : JSON.stringify(value)));
+  return make("span", "pair", make("span", "soft", title + ": "), make("span", "mono", typeof value === "string" ? value : JSON.stringify(value)));
 };
 
 const interlocks = (checks) => table([t("verdict"), t("rule"), t("signal"), t("seen"), t("age"), t("wanted")], checks.map((check) => row([
