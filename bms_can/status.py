@@ -102,6 +102,9 @@ def derive_status(
     current_a = _current_a(signals, profile, now_s)
     flow = _flow(profile.status.current, current_a, now_s, before)
     operating, why = _operating(signals, profile, now_s, contactor, flow)
+    awaited = [name for name in profile.required if name not in signals.heard]
+    if awaited:  # the status rests on all of them, also in the first moments after a start
+        operating, why = None, f"not heard yet: {', '.join(awaited)}"
     known = bool(profile.alarms) and not alarm_state.unknown
     return BmsStatus(
         operating=operating,
@@ -233,14 +236,7 @@ def _operating(
         why = f"{profile.status.state.signal} is {value}"
         return operating, "" if operating is not None else why
     if contactor is Contactor.UNKNOWN:
-        return None, _why_no_contactor(signals, profile)
+        return None, "contactor feedback is neither open nor closed"
     if flow is None:
         return None, "current is unknown"
     return flow.reported, ""
-
-
-def _why_no_contactor(signals: Signals, profile: Profile) -> str:
-    awaited = [name for name in profile.required if name not in signals.heard]
-    if awaited:
-        return f"not heard yet: {', '.join(awaited)}"
-    return "contactor feedback is neither open nor closed"

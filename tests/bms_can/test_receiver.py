@@ -219,5 +219,5 @@ def test_on_a_real_virtual_bus(running: tuple[Receiver, list[Frame], can.BusABC]
 
 
 def test_the_numbers_of_the_back_off() -> None:
-    """Rule 25 would wait up to 30 s; row T22 wants the bus back within 2 s, so 1.5 s is the most."""
+    """Rule 25 would wait up to 30 s; T22 wants the bus back within 2 s: 1.5 s is the most."""
     assert (module.FIRST_WAIT_S, module.LONGEST_WAIT_S) == (0.5, 1.5)

@@ -144,11 +144,12 @@ def test_before_the_first_frame(since_s: float, *, disconnected: bool) -> None:
 
 
 def test_partly_heard_before_the_first_deadline() -> None:
-    """An open contactor is not enough for an age while another message is awaited."""
+    """An open contactor is no "powered down" while another required message is awaited."""
     raws = healthy()
     del raws["Power.current"]
     status = status_of(seen(raws), listening_since_s=NOW_S)
-    assert (status.operating, status.age_s, status.disconnected) == (POWERED_DOWN, None, False)
+    assert (status.operating, status.age_s, status.disconnected) == (None, None, False)
+    assert status.why == "not heard yet: Power"
 
 
 @pytest.mark.parametrize(
