@@ -72,8 +72,8 @@ class ControlPort:
     def restore(self, unsafe: str, foreign: str) -> None:
         """Take over what an earlier process had found; nobody has looked since."""
         with self._lock:
-            self.unsafe = unsafe
-            self._guard.foreign = foreign
+            self.unsafe = self.unsafe or unsafe
+            self._guard.foreign = self._guard.foreign or foreign
 
     def clear(self) -> None:
         """A person has checked the bus: forget the foreign master and the lost frame."""

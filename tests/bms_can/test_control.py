@@ -119,6 +119,33 @@ def test_another_master_stops_all_but_an_open(control: ControlPort, bus: Hostile
     assert sent(bus) == [OPEN.data, CLOSE.data]
 
 
+@pytest.mark.parametrize(
+    ("unsafe", "foreign", "rule"),
+    [("lost", "", "tx-unsafe"), ("", "200#0100", "foreign-master"), ("", "", "")],
+)
+def test_latches_of_an_earlier_process(
+    control: ControlPort, bus: HostileBus, unsafe: str, foreign: str, rule: str
+) -> None:
+    """What stopped us before a restart stops us after it, until a person clears it."""
+    control.restore(unsafe, foreign)
+    assert (control.unsafe, control.foreign) == (unsafe, foreign)
+    control.send(OPEN, 0.0)
+    if rule:
+        with pytest.raises(FrameRefused, match=rule):
+            control.send(CLOSE, 0.0)
+        control.clear()
+    control.send(CLOSE, 0.0)
+    assert sent(bus) == [OPEN.data, CLOSE.data]
+
+
+def test_restoring_loses_no_latch(control: ControlPort) -> None:
+    """A foreign frame heard before the old latches were read stays heard."""
+    control.hear(CLOSE)
+    control.unsafe = "lost"
+    control.restore("", "")
+    assert (control.unsafe, control.foreign) == ("lost", "200#0100")
+
+
 def test_after_clearing_a_lost_frame_the_next_one_has_its_echo(control: ControlPort) -> None:
     """A battery without counter sends the same bytes again: the lost echo is not awaited twice."""
     control.send(CLOSE, 0.0)
