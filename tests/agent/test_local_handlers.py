@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agent import local_handlers
 from agent.errors import JournalFailed
 from agent.journal import Journal
 from agent.journal_rows import Stamp
@@ -224,9 +225,10 @@ def test_a_whole_id_is_never_ambiguous(cold: Rig, ask_cold: Ask) -> None:
     assert ask_cold("events", id="c1")["id"] == "c1"
 
 
-def test_an_old_id(cold: Rig, ask_cold: Ask) -> None:
+def test_an_old_id(cold: Rig, ask_cold: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """A whole id is found at any age, its start only among the newest commands."""
-    accept(cold.journal, cold, "old-1", *(f"new-{number}" for number in range(MOST_COMMANDS)))
+    monkeypatch.setattr(local_handlers, "MOST_COMMANDS", 3)
+    accept(cold.journal, cold, "old-1", "new-1", "new-2", "new-3")
     assert ask_cold("events", id="old-1")["id"] == "old-1"
     with pytest.raises(BadRequest, match="no command"):
         ask_cold("events", id="old")
