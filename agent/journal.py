@@ -42,7 +42,7 @@ from agent.journal_rows import (
     set_meta,
 )
 from agent.payload import rfc3339
-from agent.sqlite_file import MIB, Connect, Schema, SqliteFile, connect
+from agent.sqlite_file import MIB, STORAGE, Schema, SqliteFile, Storage
 from agent.strict_json import canonical
 from bms_can.commands import FINAL, LONGEST_LIFE_S, Command, CommandState, Reason, may_follow
 from bms_can.profile import CommandCode
@@ -60,7 +60,7 @@ class Journal:
         path: the file, journal.db.
         stamp: the moment of opening.
         max_bytes: quota; when it is reached, writing fails and no command goes out.
-        connect: opens the database.
+        storage: the way to the disk.
 
     Attributes:
         journal_lost: earlier rows are missing: the file was damaged, deleted, cut off, or old.
@@ -70,14 +70,14 @@ class Journal:
     """
 
     def __init__(
-        self, path: Path, stamp: Stamp, max_bytes: int = MAX_BYTES, connect: Connect = connect
+        self, path: Path, stamp: Stamp, max_bytes: int = MAX_BYTES, storage: Storage = STORAGE
     ) -> None:
         def born(db: sqlite3.Connection, lost: str) -> None:
             if lost:
                 note_loss(db, stamp, f"the journal before this one: {lost}")
 
         schema = Schema(VERSION, STATEMENTS, damage)
-        self._file = SqliteFile(path, schema, max_bytes, JournalFailed, born, connect)
+        self._file = SqliteFile(path, schema, max_bytes, JournalFailed, born, storage)
         self._head = HeadFile(path)
         self._lockout = LockoutFile(path)
         self.journal_lost = bool(self._file.lost) or self._miss_rows(stamp)

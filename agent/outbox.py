@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 from agent.errors import OutboxFailed
 from agent.outbox_check import MOST, checksum, mistakes
 from agent.payload import Report, rfc3339
-from agent.sqlite_file import MIB, Connect, Schema, SqliteFile, connect
+from agent.sqlite_file import MIB, STORAGE, Schema, SqliteFile, Storage
 from agent.strict_json import canonical, rounded
 
 BLOCK = 1000
@@ -80,7 +80,7 @@ class Outbox:
         reserve: where blocks of numbers come from.
         wall: wall time of opening, the floor of the numbers.
         max_rows, max_bytes: bounds of what waits.
-        connect: opens the database.
+        storage: the way to the disk.
 
     Raises:
         OutboxFailed: the file cannot be opened.
@@ -94,11 +94,11 @@ class Outbox:
         *,
         max_rows: int = MAX_ROWS,
         max_bytes: int = MAX_BYTES,
-        connect: Connect = connect,
+        storage: Storage = STORAGE,
     ) -> None:
         # Twice the bound: pages hold free space too. The bound itself is kept by dropping rows.
         bytes_kept = 2 * max_bytes + MIB
-        self._file = SqliteFile(path, _SCHEMA, bytes_kept, OutboxFailed, connect=connect)
+        self._file = SqliteFile(path, _SCHEMA, bytes_kept, OutboxFailed, storage=storage)
         self._reserve = reserve
         self._max_rows = max_rows
         self._max_bytes = max_bytes

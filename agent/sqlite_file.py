@@ -5,7 +5,8 @@
   connections when the WAL is reset.
 * After any error of SQLite the operation counts as not done; the connection is thrown away and
   the next use opens a new one. It may find the failed commit in the WAL and build on it, so the WAL
-  is made durable first: else a power cut would take all later commits with the failed one.
+  is made durable before anything is written: else a power cut would take all later commits with
+  the failed one.
 * A file that is damaged or not ours at the start is kept aside as NAME.corrupt-<n>, three at the
   most. A new file knows whether there was one before it (`lost`).
 """
@@ -41,17 +42,25 @@ _TROUBLE = frozenset(
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _MISSING, _EMPTY = "it is gone", "it is empty"
 
-Connect = Callable[[Path], sqlite3.Connection]
-
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a database as this module needs it: no transactions of the driver's own.
-
-    Raises:
-        OSError: its WAL cannot be made durable.
-    """
-    rewrite(path.with_name(f"{path.name}-wal"))
+    """Open a database as this module needs it: no transactions of the driver's own."""
     return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+
+class Storage(NamedTuple):
+    """The way to the disk.
+
+    Attributes:
+        connect: opens a database.
+        rewrite: makes what a file holds durable; raises OSError if it cannot.
+    """
+
+    connect: Callable[[Path], sqlite3.Connection]
+    rewrite: Callable[[Path], None]
+
+
+STORAGE = Storage(connect, rewrite)
 
 
 class Schema(NamedTuple):
@@ -85,7 +94,7 @@ class SqliteFile:
         max_bytes: quota of the file; beyond it a write fails.
         failed: makes the error to raise from a text; every error of SQLite becomes this one.
         born: writes into a new file, in one with its tables; is told what `lost` says.
-        connect: opens the database; tests put a disk of their own under it.
+        storage: the way to the disk; tests put one of their own under it.
 
     Attributes:
         created: the file was made by this start.
@@ -99,7 +108,7 @@ class SqliteFile:
         max_bytes: int,
         failed: Callable[[str], Exception],
         born: Callable[[sqlite3.Connection, str], None] = nothing_more,
-        connect: Connect = connect,
+        storage: Storage = STORAGE,
     ) -> None:
         self.path = path
         self.created = False
@@ -108,7 +117,8 @@ class SqliteFile:
         self._max_bytes = max_bytes
         self._failed = failed
         self._born = born
-        self._connect = connect
+        self._storage = storage
+        self._safe = False  # what is in the WAL is durable
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         with self._translated():
@@ -120,6 +130,7 @@ class SqliteFile:
         """Write: all or nothing, durable when the block has ended without an error."""
         with self._lock, self._translated():
             connection = self._open()
+            self._make_safe()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -145,14 +156,22 @@ class SqliteFile:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
+            self._safe = False
             self._drop()
             raise self._failed(f"{self.path.name}: {error}") from error
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
+            with suppress(sqlite3.Error, OSError):
+                self._make_safe()  # closing moves the WAL into the file
             with suppress(sqlite3.Error):
                 connection.close()
+
+    def _make_safe(self) -> None:
+        if not self._safe:
+            self._storage.rewrite(self.path.with_name(f"{self.path.name}-wal"))
+            self._safe = True
 
     def _start(self) -> None:
         """Open the file, or a new one in the place of one that is missing or damaged."""
@@ -164,14 +183,14 @@ class SqliteFile:
         if damage not in {_MISSING, _EMPTY}:
             put_aside(self.path)
         self.created, self.lost = True, (damage if found else "")
-        connection = self._connection = self._connect(self.path)
+        connection = self._connection = self._storage.connect(self.path)
         self._prepare(connection)
         self._create(connection)
 
     def _damage(self) -> str:
         """Return what is wrong with the content of the file, "" if nothing is."""
         try:
-            connection = self._connection = self._connect(self.path)
+            connection = self._connection = self._storage.connect(self.path)
             self._prepare(connection)
             rows = connection.execute("PRAGMA integrity_check(1)").fetchall()
             if rows != [("ok",)]:
@@ -202,7 +221,7 @@ class SqliteFile:
         if self._connection is None:
             if not self.path.exists():  # SQLite would make an empty one: all would be forgotten
                 raise _Unusable("the file is gone")
-            connection = self._connection = self._connect(self.path)
+            connection = self._connection = self._storage.connect(self.path)
             self._prepare(connection)
             if self._foreign(connection):
                 raise _Unusable("the file was replaced")

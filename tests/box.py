@@ -24,7 +24,7 @@ from agent.journal import Journal
 from agent.journal_rows import Stamp
 from agent.observer import Observer
 from agent.outbox import Outbox
-from agent.sqlite_file import Connect, connect
+from agent.sqlite_file import STORAGE, Storage
 from bms_can.bus import Port
 from bms_can.commands import Command
 from bms_can.control import ControlPort
@@ -104,7 +104,7 @@ class Box:
     Args:
         folder: the state directory.
         clock: time.
-        connect: opens the databases.
+        storage: the way to the disk.
         on_frame: called before each control frame goes out.
         simulator: the battery; without one a simulated one is made.
 
@@ -116,17 +116,17 @@ class Box:
         self,
         folder: Path,
         clock: FakeClock,
-        connect: Connect = connect,
+        storage: Storage = STORAGE,
         on_frame: Callable[[], None] = lambda: None,
         simulator: Battery | None = None,
     ) -> None:
         profile, database = battery()
         self.clock = clock
         self._battery = simulator or Simulator(profile, database, now_s=clock.monotonic_s())
-        self.journal = Journal(folder / "journal.db", Stamp.of(clock), connect=connect)
+        self.journal = Journal(folder / "journal.db", Stamp.of(clock), storage=storage)
         self.journal.note("start", Stamp.of(clock), {"version": "test"})
         reserve = partial(self.journal.reserve, "report")
-        self.outbox = Outbox(folder / "queue.db", reserve, clock.wall(), connect=connect)
+        self.outbox = Outbox(folder / "queue.db", reserve, clock.wall(), storage=storage)
         self._wire = _Wire(lambda _message: on_frame())
         port = Port(self._wire, clock.monotonic_s)
         control = ControlPort(Guard(profile.guard), lambda: port)
@@ -208,12 +208,12 @@ class Box:
 def box(
     folder: Path,
     clock: FakeClock,
-    connect: Connect = connect,
+    storage: Storage = STORAGE,
     on_frame: Callable[[], None] = lambda: None,
     simulator: Battery | None = None,
 ) -> Iterator[Box]:
     """Build a box and close it."""
-    made = Box(folder, clock, connect, on_frame, simulator)
+    made = Box(folder, clock, storage, on_frame, simulator)
     try:
         yield made
     finally:

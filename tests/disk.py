@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import apsw
 
+from agent.sqlite_file import Storage
+
 _names = itertools.count()
 _DATABASE_ERRORS = frozenset({apsw.SQLITE_CORRUPT, apsw.SQLITE_NOTADB})
 
@@ -81,7 +83,7 @@ class Disk(apsw.VFS):
         log: what happened to it.
         faults: what fails now; None: nothing.
         keep_log: the log is written.
-        rewriting: a WAL is written anew before it is opened.
+        rewriting: `rewrite` does something.
     """
 
     def __init__(
@@ -99,11 +101,15 @@ class Disk(apsw.VFS):
         super().__init__(self.vfs_name, "")
 
     def connect(self, path: Path) -> sqlite3.Connection:
-        """Open a database on this disk, as agent.sqlite_file.connect does."""
-        self._rewrite(path.with_name(f"{path.name}-wal"))
+        """Open a database on this disk."""
         return Database(path, self)  # type: ignore[return-value]  # looks like one
 
-    def _rewrite(self, path: Path) -> None:
+    @property
+    def storage(self) -> Storage:
+        """Return the way to this disk."""
+        return Storage(self.connect, self.rewrite)
+
+    def rewrite(self, path: Path) -> None:
         """Do what agent.durable.rewrite does: that one is not SQLite's, so it is not seen here."""
         if self.rewriting and path.exists():
             data = path.read_bytes()

@@ -120,7 +120,7 @@ def record(
     faults = Faults(random, {"sync": failing})
     for _ in range(3):  # two restarts in between
         disk.faults = None
-        with box(folder, clock, disk.connect, lambda: disk.mark("frame", _in_flight(made))) as made:
+        with box(folder, clock, disk.storage, lambda: disk.mark("frame", _in_flight(made))) as made:
             made.run(1)
             for _ in range(works // 3):
                 disk.faults = faults if failing and random.random() < 0.5 else None
