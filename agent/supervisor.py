@@ -85,12 +85,15 @@ class Supervisor:
         threads = [threading.Thread(target=worker.run, name=worker.name) for worker in self.workers]
         for thread in threads:
             thread.start()
-        notify(self._notify_socket, "READY=1")
-        while not self._stop.is_set():
-            self._clock.wait(self._stop, LOOK_S)
-            self.look({thread.name for thread in threads if thread.is_alive()})
-        notify(self._notify_socket, "STOPPING=1")
-        return self._end(threads)
+        try:
+            notify(self._notify_socket, "READY=1")
+            while not self._stop.is_set():
+                self._clock.wait(self._stop, LOOK_S)
+                self.look({thread.name for thread in threads if thread.is_alive()})
+            notify(self._notify_socket, "STOPPING=1")
+        finally:  # whatever happened here: no thread goes on unwatched
+            code = self._end(threads)
+        return code
 
     def look(self, alive: set[str]) -> None:
         """Check everything once; `alive`: names of the threads that live."""
@@ -126,8 +129,9 @@ class Supervisor:
         self.on_stop()
         for worker in self.workers:
             worker.stop()
+        end_s = self._clock.monotonic_s() + JOIN_S
         for thread in threads:
-            thread.join(JOIN_S)
+            thread.join(max(0.0, end_s - self._clock.monotonic_s()))
             if thread.is_alive():
                 self._failure = self._failure or f"{thread.name} does not end"
         threading.excepthook = threading.__excepthook__
@@ -138,12 +142,19 @@ class Supervisor:
 
 
 def notify(path: str, state: str) -> None:
-    """Tell systemd (sd_notify protocol: a datagram to its socket); nothing without systemd."""
+    """Tell systemd (sd_notify protocol: a datagram to its socket); nothing without systemd.
+
+    A socket that is gone or full is no reason to stop the agent: systemd ends it if it misses news.
+    """
     if not path:
         return
     address = "\0" + path[1:] if path.startswith("@") else path
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        sender.sendto(state.encode(), address)
+    kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+    with socket.socket(socket.AF_UNIX, kind) as sender:
+        try:
+            sender.sendto(state.encode(), address)
+        except OSError as error:
+            log.debug("systemd: %s: %s", state, error)
 
 
 def notify_socket() -> str:
