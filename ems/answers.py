@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.routing import Match
 
 from ems.deps import BodyTooLarge
 from ems.errors import ApiError, BadParameter, NoRecord, TooMany, Unauthorized
@@ -45,7 +46,7 @@ async def on_bad_parameters(_request: Request, error: Exception) -> JSONResponse
     return refusal(BadParameter(problems(list(error.errors()))))
 
 
-async def on_http_error(_request: Request, error: Exception) -> JSONResponse:
+async def on_http_error(request: Request, error: Exception) -> JSONResponse:
     """Put the framework's 404 and 405 into the envelope."""
     if not isinstance(error, HTTPException):
         raise error
@@ -53,7 +54,19 @@ async def on_http_error(_request: Request, error: Exception) -> JSONResponse:
         return refusal(NoRecord("no such path", 404))
     answer = refusal(BadParameter(str(error.detail), error.status_code))
     answer.headers.update(error.headers or {})
+    if error.status_code == 405:  # noqa: PLR2004  # HTTP
+        answer.headers["Allow"] = ", ".join(_methods(request))
     return answer
+
+
+def _methods(request: Request) -> list[str]:
+    """Return the methods of a path; the framework names only those of its first route."""
+
+    def serves(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return [method for method in ("GET", "HEAD", "POST", "PUT") if serves(method)]
 
 
 async def on_store_error(_request: Request, error: Exception) -> JSONResponse:

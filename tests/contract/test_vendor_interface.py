@@ -275,3 +275,5 @@ def test_unknown_paths_and_methods(operator: httpx.Client) -> None:
     assert (missing.status_code, missing.json()["code"]) == (404, 100007)
     wrong = operator.delete("/bms-control")
     assert (wrong.status_code, wrong.json()["code"]) == (405, 100001)
+    assert wrong.headers["allow"] == "GET, POST"
+    assert operator.delete("/bms-control/sync").headers["allow"] == "PUT"
