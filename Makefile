@@ -3,7 +3,7 @@ PY ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
 
-.PHONY: demo test check cover real-logs mutants bench power-cut setup lock clean
+.PHONY: demo test check cover real-logs mutants bench power-cut crash setup lock clean
 demo: $(SETUP)
 	$(BIN)/bms-agent demo
 
@@ -25,6 +25,9 @@ bench: $(SETUP)
 
 power-cut: $(SETUP)
 	$(BIN)/python -m bench.power_cut $(N)
+
+crash: $(SETUP)
+	$(BIN)/python -m bench.crash $(N)
 
 # Minutes, not seconds. What survives is explained in docs/safety.md.
 mutants: .venv-mutants/.ready

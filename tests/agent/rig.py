@@ -19,6 +19,7 @@ from agent.executor import Executor, Offer
 from agent.gate import Gate, sent_before
 from agent.journal import Journal
 from agent.journal_rows import Entry, Event, Stamp
+from agent.latches import Latches
 from agent.observer import Observer
 from agent.outbox import Outbox
 from bms_can.bus import Port
@@ -57,11 +58,21 @@ def ess_bau() -> tuple[Profile, Database]:
     return load_profile(ROOT / "dbc" / "ess_bau.toml")
 
 
-def _without_telemetry(profile: Profile) -> Profile:
-    """Return a profile with those messages only that commands and status depend on."""
+def new_battery(now_s: float, pack: Pack | None = None, *, telemetry: bool = False) -> Simulator:
+    """Return our default battery; with the messages that commands and status depend on only."""
+    profile, database = ess_bau()
     kept = {*profile.required, "BAU_Ack"}
     wanted = {name: signals for name, signals in profile.wanted.items() if name in kept}
-    return replace(profile, wanted=wanted)
+    sending = profile if telemetry else replace(profile, wanted=wanted)
+    return Simulator(sending, database, pack, now_s=now_s)
+
+
+def rebased(pack: Pack, now_s: float, *, telemetry: bool = False) -> Simulator:
+    """Return a battery whose own time goes on, on the clock of another start of the machine."""
+    shift_s = now_s - pack._now_s
+    pack._now_s, pack._since_s = now_s, pack._since_s + shift_s
+    pack._due_s = None if pack._due_s is None else pack._due_s + shift_s
+    return new_battery(now_s, pack, telemetry=telemetry)
 
 
 def kind_of(frame: Frame) -> CommandCode | None:
@@ -171,6 +182,7 @@ class Rig:
         echo: what the box believes of its bus; the wire itself is told apart.
         read_only: the device listens only.
         telemetry: the battery also sends what no command depends on; costs half of the speed.
+        clock, simulator: time and battery that are there already.
 
     Attributes:
         clock, wire, simulator, journal, outbox, device, gate, executor, observer, loop: the parts.
@@ -189,14 +201,17 @@ class Rig:
         echo: bool = True,
         read_only: bool = False,
         telemetry: bool = False,
+        clock: FakeClock | None = None,
+        simulator: Simulator | None = None,
     ) -> None:
         shipped, self.database = ess_bau()
         self.profile = profile or shipped
         self.folder = folder
-        self.clock = FakeClock()
+        self.clock = clock or FakeClock()
         self.wire = Wire(self.clock)
-        self._sending = shipped if telemetry else _without_telemetry(shipped)
-        self.simulator = Simulator(self._sending, self.database, now_s=self.clock.monotonic_s())
+        now_s = self.clock.monotonic_s()
+        self._telemetry = telemetry
+        self.simulator = simulator or new_battery(now_s, telemetry=telemetry)
         self.offered: dict[str, Offer] = {}
         self.events = self.changes = 0
         self.foreign: list[Frame] = []
@@ -237,6 +252,7 @@ class Rig:
         self.loop = ControlLoop(
             self.device, self.observer, self.executor, clock, self.foreign.append
         )
+        self.loop.each_pass = Latches(self.device, self.journal, clock).step
         self._stepped_s = self._look_s = float("-inf")
 
     def stop(self) -> None:
@@ -250,7 +266,8 @@ class Rig:
         self.battery_alone(down_s)
         if boot_id:
             self.clock.reboot(boot_id)
-            self._rebase_battery()
+            now_s = self.clock.monotonic_s()
+            self.simulator = rebased(self.simulator.pack, now_s, telemetry=self._telemetry)
         self.start()
 
     def battery_alone(self, seconds: float) -> None:
@@ -262,14 +279,6 @@ class Rig:
             self.simulator.due_frames(now_s)
             for frame in self.wire.carry(now_s):
                 self.simulator.hear(frame, now_s)
-
-    def _rebase_battery(self) -> None:
-        """The battery's own time goes on: give it a new bus side on the clock of this boot."""
-        pack, now_s = self.simulator.pack, self.clock.monotonic_s()
-        shift_s = now_s - pack._now_s
-        pack._now_s, pack._since_s = now_s, pack._since_s + shift_s
-        pack._due_s = None if pack._due_s is None else pack._due_s + shift_s
-        self.simulator = Simulator(self._sending, self.database, pack, now_s=now_s)
 
     def _lockout(self) -> str:
         self.on_box_read()
