@@ -158,10 +158,11 @@ def _steady_message(message: str, situation: Situation, profile: Profile) -> Che
 
 
 def _connected(_code: CommandCode, situation: Situation, _profile: Profile) -> list[Check]:
+    """Every required message was heard and is fresh: "not silent yet" is not enough."""
     status = situation.status
-    seen = status.why if status.disconnected else "connected"
+    passed = not status.disconnected and status.age_s is not None
+    seen = "connected" if passed else status.why
     reason = Reason.BLOCKED_BY_HEALTH
-    passed = not status.disconnected
     return [Check("BMS heard", passed, reason, "required", seen, status.age_s, "connected")]
 
 

@@ -422,6 +422,19 @@ def test_a_close_that_passes_has_every_proof(raws: dict[str, Sample], before: li
     assert sum(age_s < WINDOW_S for age_s in closes) < 3
 
 
+@pytest.mark.parametrize("code", [RESET, CLOSE])
+def test_right_after_a_start_nothing_but_open_goes(code: CommandCode) -> None:
+    """A message that is not overdue yet, but was never heard, is no connection to the battery."""
+    world = World()
+    world.drop("Power")
+    signals = world.build().signals
+    status = derive_status(signals, PROFILE, NOW_S, listening_since_s=NOW_S)
+    world.situation["status"] = status
+    assert not status.disconnected
+    assert world.failed(code)["BMS heard"].value == "not heard yet: Power"
+    assert world.failed(OPENING) == {}
+
+
 def test_every_command_has_rules() -> None:
     """No command goes out unjudged."""
     assert set(RULES) == set(CommandCode)
