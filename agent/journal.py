@@ -59,7 +59,7 @@ class Journal:
     Args:
         path: the file, journal.db.
         stamp: the moment of opening.
-        max_bytes: quota; when it is reached, writing fails and no command goes out.
+        max_bytes: quota of the file; at it writing fails and no command goes out.
         storage: the way to the disk.
 
     Attributes:
@@ -85,14 +85,13 @@ class Journal:
 
     def _miss_rows(self, stamp: Stamp) -> bool:
         """Tell whether rows are missing that had been committed; then take note of it."""
-        kept = self._head.read()
-        if kept is None:
+        if (kept := self._head.read()) is None:
             return False
         with self._file.transaction() as db:
-            known = knows(db, kept)
-            if not known:
-                note_loss(db, stamp, f"row {kept.seq} had been written and is missing")
-        return not known
+            if knows(db, kept):
+                return False
+            note_loss(db, stamp, f"row {kept.seq} had been written and is missing")
+        return True
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -111,8 +110,7 @@ class Journal:
 
         True for the longest life of a command after the loss, also across a restart.
         """
-        value = self.meta("lost")
-        if value is None:
+        if (value := self.meta("lost")) is None:
             return False
         lost_boot, lost_s = json.loads(value)
         # After another boot at least the time since that boot has passed.
@@ -127,8 +125,8 @@ class Journal:
         """Write a command down, once.
 
         Returns:
-            The new entry; or the stored one if the id is known, with `conflict` if the stored one
-            has another code or device (the attempt is recorded).
+            The new entry; or the stored one if the id is known, with `conflict` (which is
+            recorded) if that has another code or device.
         """
         with self._writing() as db:
             known = find_entry(db, command.id)
@@ -200,13 +198,7 @@ class Journal:
             return [entry_of(row) for row in db.execute(query, (limit,))]
 
     def sendings(self, device_uid: str, code: CommandCode, limit: int) -> list[Event]:
-        """Return the rows `sending` of commands of this kind that may have gone out, newest first.
-
-        Args:
-            device_uid: their device.
-            code: their kind.
-            limit: at most so many.
-        """
+        """Return the rows `sending` of commands of this kind that may have gone out, newest first."""
         query = EVENTS + _SENDINGS + "ORDER BY seq DESC LIMIT ?"
         with self._file.reading() as db:
             rows = db.execute(query, (device_uid, int(code), limit))
@@ -238,8 +230,10 @@ class Journal:
 
     def verify(self) -> list[str]:
         """Return what is wrong with the chain or the states; empty if all is as written."""
+        kept = self._head.read()
         with self._file.reading() as db:
-            return list(mistakes(db))
+            cut_off = [] if kept is None or knows(db, kept) else [f"row {kept.seq}: is missing"]
+            return [*mistakes(db), *cut_off]
 
     def head(self) -> Head:
         """Return number and hash of the newest row, to be kept elsewhere as a proof."""

@@ -22,11 +22,11 @@ _LEGAL = {(before.value, after.value) for before, following in NEXT.items() for 
 _ACCEPTED = "accepted"
 _ORPHANS = """SELECT u.seq FROM unreported u LEFT JOIN event e ON e.seq = u.seq
     WHERE e.device_uid IS NOT u.device_uid OR e.kind IS NOT ?"""
-# Other values of meta: how each must read.
-_JSON_KEYS = ("lost", "lockout")
+# Other values of meta, by the beginning of their keys: what each must hold.
+_LIST_KEYS = ("lost", "lockout", "latches:")
 _NUMBER_KEY = "next:"
 
-Steps = dict[str, list[tuple[Any, ...]]]
+Steps = dict[str, list[tuple[Any, ...]]]  # seq, state, reason, detail, wall, evidence of each
 
 
 def mistakes(db: sqlite3.Connection) -> Iterator[str]:
@@ -67,9 +67,9 @@ def chain_mistakes(db: sqlite3.Connection) -> Iterator[str]:
 def illegal_steps(db: sqlite3.Connection) -> Iterator[str]:
     """Yield each step that may not follow the one before it."""
     for rows in _steps(db).values():
-        for (_, before, _), (seq, after, _) in pairwise(rows):
-            if (before, after) not in _LEGAL:
-                yield f"row {seq}: {after} may not follow {before}"
+        for before, after in pairwise(rows):
+            if (before[1], after[1]) not in _LEGAL:
+                yield f"row {after[0]}: {after[1]} may not follow {before[1]}"
 
 
 def _command_damage(db: sqlite3.Connection) -> Iterator[str]:
@@ -93,9 +93,9 @@ def _kept_mistakes(
     if kept is None:
         yield f"command {command_id}: is not kept"
         return
-    if (kept[-1], kept[7]) != rows[-1][:2]:
+    if (kept[-1], *kept[7:11]) != rows[-1][:-1]:
         yield f"command {command_id}: kept state is not that of its last row"
-    if rows[0][1] == _ACCEPTED and _terms(rows[0][2]) != rounded(kept[1:7]):
+    if rows[0][1] == _ACCEPTED and _terms(rows[0][-1]) != rounded(kept[1:7]):
         yield f"command {command_id}: kept terms are not those of its first row"
 
 
@@ -106,13 +106,14 @@ def _small_damage(db: sqlite3.Connection) -> Iterator[str]:
         number = str(key).startswith(_NUMBER_KEY)
         if number and not str(value).isdecimal():
             yield f"meta {key}: {value} is no number"
-        if key in _JSON_KEYS and not isinstance(_json(value), list):
+        if str(key).startswith(_LIST_KEYS) and not isinstance(_json(value), list):
             yield f"meta {key}: cannot be read"
 
 
 def _steps(db: sqlite3.Connection) -> Steps:
     steps: Steps = {}
-    query = "SELECT command_id, seq, state, evidence FROM event WHERE kind=? ORDER BY seq"
+    query = """SELECT command_id, seq, state, reason, detail, wall, evidence FROM event
+        WHERE kind=? ORDER BY seq"""
     for command_id, *step in db.execute(query, (COMMAND,)):
         steps.setdefault(command_id, []).append(tuple(step))
     return steps

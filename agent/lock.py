@@ -1,9 +1,13 @@
-"""Only one agent per state directory: two would both carry out the same command."""
+"""Only one agent per state directory: two would both carry out the same command.
+
+Held are a lock file and the directory itself: a lock file that somebody deletes under a running
+agent would let a second one in. What is in the file means nothing; the kernel's lock counts.
+"""
 
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from agent.errors import JournalFailed
@@ -23,16 +27,16 @@ def only_one(state_dir: Path) -> Iterator[None]:
         AlreadyRunning: another process holds it.
         JournalFailed: it cannot be made or written.
     """
-    try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(state_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise JournalFailed(f"{LOCK_FILE}: {error.strerror}") from error
-    try:
+    with ExitStack() as held:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = state_dir / LOCK_FILE
+            for path, flags in ((file, os.O_RDWR | os.O_CREAT), (state_dir, os.O_DIRECTORY)):
+                handle = os.open(path, flags | os.O_CLOEXEC, 0o600)
+                held.callback(os.close, handle)
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise AlreadyRunning(f"another agent already uses {state_dir}") from error
+        except OSError as error:
+            raise JournalFailed(f"{LOCK_FILE}: {error.strerror}") from error
         yield
-    finally:
-        os.close(handle)

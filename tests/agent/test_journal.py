@@ -210,7 +210,7 @@ def test_rewritten_history_is_found_by_its_states(path: Path) -> None:
             "UPDATE meta SET value='1' WHERE key='head_seq'",
             "UPDATE meta SET value=(SELECT hash FROM event WHERE seq=1) WHERE key='head_hash'",
         )
-        assert journal.verify() == ["command c1: is not kept"]
+        assert journal.verify() == ["command c1: is not kept", "row 2: is missing"]
 
 
 def test_rows_cannot_be_changed_by_accident(journal: Journal, path: Path) -> None:
