@@ -1,0 +1,94 @@
+"""Many short runs: each seed is a world of its own, so that a fault found replays in seconds."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from tests.simulation.invariants import Violation
+from tests.simulation.world import World
+
+EPISODE_STEPS = 2500
+MEMORY_DISK = Path("/dev/shm")  # noqa: S108 - durability itself is not what is tested here
+
+
+@dataclass(slots=True)
+class Found:
+    """A promise that was broken."""
+
+    seed: int
+    step: int
+    text: str
+    lines: list[str]
+
+    def __str__(self) -> str:
+        tail = "\n".join(f"    {line}" for line in self.lines[-30:])
+        again = f"python -m bench.simulate --seed {self.seed} --episodes 1"
+        return f"seed {self.seed}, step {self.step}: {self.text}\n{tail}\n  again: {again}"
+
+
+@dataclass(slots=True)
+class Summary:
+    """What the runs did.
+
+    Attributes:
+        steps: all of them; `simulated_s`: time that passed in the worlds [s].
+        tally: faults, commands, processes; `checks`: by promise; `ends`: last states of commands.
+        traces: hash of each run.
+    """
+
+    steps: int = 0
+    simulated_s: float = 0.0
+    episodes: int = 0
+    frames: int = 0
+    tally: Counter[str] = field(default_factory=Counter)
+    checks: Counter[str] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
+    found: list[Found] = field(default_factory=list)
+    traces: list[str] = field(default_factory=list)
+
+
+def episode(
+    seed: int,
+    summary: Summary,
+    steps: int = EPISODE_STEPS,
+    prepare: Callable[[World], None] | None = None,
+) -> None:
+    """Run one world to its end.
+
+    Args:
+        seed: decides everything.
+        summary: takes the counts, and a violation if there is one.
+        steps: before everything is healed.
+        prepare: changes the world before its first step, such as a planted fault.
+    """
+    mood = Random(seed)  # noqa: S311 - a simulation, no secret
+    faults_s, operator_s = mood.choice((3.0, 6.0, 12.0, 30.0)), mood.choice((3.0, 6.0, 12.0))
+    where = MEMORY_DISK if MEMORY_DISK.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="sim-", dir=where) as folder:
+        world = World(seed, Path(folder), faults=faults_s, operator=operator_s)
+        try:
+            if prepare is not None:
+                prepare(world)
+            world.run(steps)
+            world.finish()
+        except Violation as violation:
+            found = Found(seed, world.steps, str(violation), list(world.lines))
+            summary.found.append(found)
+        finally:
+            world.close()
+    _count(summary, world)
+
+
+def _count(summary: Summary, world: World) -> None:
+    summary.episodes += 1
+    summary.steps += world.steps
+    summary.simulated_s += world.now_s
+    summary.frames += len(world.link.handed)
+    summary.tally.update(world.tally)
+    summary.checks.update(world.invariants.checks)
+    summary.traces.append(world.trace)
+    for steps in world.invariants.ledger.steps.values():
+        summary.ends[f"{steps[-1].state} {steps[-1].reason}".strip()] += 1
