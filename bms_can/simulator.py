@@ -48,8 +48,12 @@ class Simulator:
         self._told: deque[Callable[[Pack], None]] = deque()
 
     def tell(self, action: Callable[[Pack], None]) -> None:
-        """Have something done to the battery before its next frames; from any thread."""
+        """Have something done to the battery before it sends or hears again; from any thread."""
         self._told.append(action)
+
+    def _do_what_was_told(self) -> None:
+        while self._told:
+            self._told.popleft()(self.pack)
 
     @property
     def next_due_s(self) -> float:
@@ -60,8 +64,7 @@ class Simulator:
 
     def due_frames(self, now_s: float) -> list[Frame]:
         """Return the frames that are due at `now_s` [s]: answers first, then cyclic messages."""
-        while self._told:
-            self._told.popleft()(self.pack)
+        self._do_what_was_told()
         self.pack.step(now_s)
         found, self._ready = self._ready, []
         due = [sender for sender in self._senders if sender.is_due(now_s)]
@@ -77,6 +80,7 @@ class Simulator:
         Returns:
             The battery's answer to a new command, None for anything else or if it was ignored.
         """
+        self._do_what_was_told()
         try:
             control = self._controls.take(frame, now_s)
         except BadFrame as bad:

@@ -43,6 +43,10 @@ class FakeCloud(Cloud):
         self.syncs.append({"device_uid": device_uid} | dict(body))
         return SyncAck(self.held)
 
+    def close(self) -> None:
+        """See Cloud."""
+        self.calls.append("close")
+
     def _next(self, name: str) -> None:
         self.calls.append(name)
         error = self.script.popleft() if self.script else None

@@ -533,3 +533,13 @@ def test_closed_loop_on_a_virtual_bus(
     assert not intake.bad
     assert live.heard == {"command": 1, "repetition": 2}
     port.close()
+
+
+def test_what_was_told_counts_before_the_next_command(bench: Bench) -> None:
+    """A cause that was taken away just now does not make the very next reset fail."""
+    bench.simulator.tell(lambda pack: pack.raise_alarm("contactor_fault", 3, latched=True))
+    bench.pass_time(1.0)
+    bench.simulator.tell(lambda pack: pack.clear_alarm("contactor_fault"))
+    answer = bench.send(RESET)[0]
+    assert answer is not None
+    assert answer.accepted
