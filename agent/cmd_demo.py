@@ -7,6 +7,7 @@ import tempfile
 import threading
 from argparse import Namespace
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from agent.clock import SystemClock
@@ -18,6 +19,7 @@ from bms_can.misbehaviour import Misbehaviour, misbehaviour
 
 BATTERY = "ess_bau"
 EXIT_UNPROVEN = 1
+HINT = 'install the extra: pip install "bms-can-agent[demo]"'
 
 
 class Ended(Exception):
@@ -31,6 +33,9 @@ def main(arguments: Namespace) -> int:
         signal.signal(number, lambda *_: stop.set())
     wrong = _wrong(arguments.fault)
     plain = arguments.plain or not sys.stdout.isatty()
+    if missing := _missing(plain=plain):
+        print(f"bms-agent demo: {missing} is missing; {HINT}", file=sys.stderr)  # noqa: T201 - the command's output
+        return EXIT_UNPROVEN
     try:
         with _folder(arguments.keep) as folder, stage(folder, BATTERY, wrong) as played:
             view: View = PlainView() if plain else LiveView(played)
@@ -73,6 +78,12 @@ def _play(played: Stage, view: View, stop: threading.Event, *, once: bool) -> in
         while True:
             wait(0.25)
     return 0
+
+
+def _missing(*, plain: bool) -> str:
+    """Return the first package of the extra that is not installed, "" if all are."""
+    needed = ("fastapi", "sqlalchemy", "uvicorn", *(() if plain else ("rich",)))
+    return next((name for name in needed if find_spec(name) is None), "")
 
 
 def _wrong(words: list[str]) -> Misbehaviour:
