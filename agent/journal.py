@@ -198,7 +198,7 @@ class Journal:
             return [entry_of(row) for row in db.execute(query, (limit,))]
 
     def sendings(self, device_uid: str, code: CommandCode, limit: int) -> list[Event]:
-        """Return the rows `sending` of commands of this kind that may have gone out, newest first."""
+        """Return the rows `sending` of commands that may have gone out, newest first."""
         query = EVENTS + _SENDINGS + "ORDER BY seq DESC LIMIT ?"
         with self._file.reading() as db:
             rows = db.execute(query, (device_uid, int(code), limit))

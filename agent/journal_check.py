@@ -46,10 +46,10 @@ def damage(db: sqlite3.Connection) -> Iterator[str]:
 def chain_mistakes(db: sqlite3.Connection) -> Iterator[str]:
     """Yield each break of the chain, from the base kept in meta to the head kept there."""
     meta = _meta(db)
-    base, prev_hash = str(meta.get("base_seq")), meta.get("base_hash")
-    if not base.isdecimal():
+    base, prev_hash = meta.get("base_seq"), meta.get("base_hash")
+    if _number(base) is None:
         yield f"base: {base} is no number"
-    expected = int(base) if base.isdecimal() else 0
+    expected = _number(base) or 0
     for row in db.execute(EVENTS + "ORDER BY seq"):
         expected += 1
         if row[0] != expected:
@@ -76,8 +76,7 @@ def _command_damage(db: sqlite3.Connection) -> Iterator[str]:
     """Yield each command whose kept state or terms are not what its rows say."""
     steps = _steps(db)
     kept = {row[0]: row for row in db.execute(COMMANDS)}
-    base = str(_meta(db).get("base_seq"))
-    pruned = int(base) if base.isdecimal() else 0
+    pruned = _number(_meta(db).get("base_seq")) or 0
     for command_id, rows in steps.items():
         yield from _kept_mistakes(command_id, rows, kept.get(command_id))
     for command_id, row in kept.items():
@@ -104,7 +103,7 @@ def _small_damage(db: sqlite3.Connection) -> Iterator[str]:
         yield f"row {seq}: waits for the platform, but is no step of that device"
     for key, value in _meta(db).items():
         number = str(key).startswith(_NUMBER_KEY)
-        if number and not str(value).isdecimal():
+        if number and _number(value) is None:
             yield f"meta {key}: {value} is no number"
         if str(key).startswith(_LIST_KEYS) and not isinstance(_json(value), list):
             yield f"meta {key}: cannot be read"
@@ -121,6 +120,13 @@ def _steps(db: sqlite3.Connection) -> Steps:
 
 def _meta(db: sqlite3.Connection) -> dict[str, Any]:
     return dict(db.execute("SELECT key, value FROM meta").fetchall())
+
+
+def _number(value: object) -> int | None:
+    """Return a number as we write them into meta, None for anything else."""
+    if not isinstance(value, str) or not value.isdecimal() or str(int(value)) != value:
+        return None
+    return int(value)
 
 
 def _hash(row: tuple[Any, ...]) -> str:
