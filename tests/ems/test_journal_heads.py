@@ -83,7 +83,7 @@ def test_a_malformed_head_is_refused(head: object) -> None:
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(before=st.integers(1, 6), cut=st.integers(0, 5), after=st.integers(1, 6))
 def test_any_rewriting_below_a_known_head_shows(
