@@ -34,7 +34,7 @@ from bms_can.misbehaviour import misbehaviour
 from bms_can.pack import Pack
 from bms_can.profile import CommandCode, Profile
 from bms_can.profile_load import load_profile
-from bms_can.simulator import Simulator
+from bms_can.simulator import Simulator, settings_of
 from bms_can.status import BmsStatus
 
 ROOT = Path(__file__).parents[2]
@@ -46,8 +46,7 @@ CLOSE, OPEN, RESET = (
 )
 LIFE_S = {CLOSE: 10.0, RESET: 30.0, OPEN: 60.0}  # as the platform gives them
 CONTROL_ID = 0x1811F4E5
-WARM_UP_S = 3.5  # longer than `steady_s`
-HELD_S = 12.0  # a healthy command is held by then
+QUICK_S = 0.3  # precharge of a battery for tests of many lives
 LATENCY_S = 0.001  # a frame of ours is on the bus so long after it was handed over
 LEAST_STEP_S = 1e-4
 
@@ -186,6 +185,7 @@ class Rig:
 
     Attributes:
         clock, wire, simulator, journal, outbox, device, gate, executor, observer, loop: the parts.
+        held_s: a healthy command is held so long after it was offered [s].
         offered: every command that was ever offered, by id.
         events: how often the executor said that there is news; `changes`: the observer.
         foreign: frames of another master that were announced.
@@ -212,6 +212,8 @@ class Rig:
         now_s = self.clock.monotonic_s()
         self._telemetry = telemetry
         self.simulator = simulator or new_battery(now_s, telemetry=telemetry)
+        holds_s = [plan.confirmed.hold_s for plan in self.profile.commands.values()]
+        self.held_s = self.pack.settings.precharge_s + max(holds_s) + 1.0
         self.offered: dict[str, Offer] = {}
         self.events = self.changes = 0
         self.foreign: list[Frame] = []
@@ -431,10 +433,10 @@ class Rig:
         for identity in identities or list(self.offered):
             self.offer(self.offered[identity].command.code, identity, life_s=life_s)
 
-    def do(self, code: CommandCode, seconds: float = HELD_S) -> str:
-        """Offer a command and let time pass; return its id."""
+    def do(self, code: CommandCode, seconds: float | None = None) -> str:
+        """Offer a command and let time pass, by default until it is held; return its id."""
         identity = self.offer(code)
-        self.run(seconds)
+        self.run(self.held_s if seconds is None else seconds)
         return identity
 
     # --- what came of it
@@ -478,27 +480,39 @@ def warm_rig(
 ) -> Rig:
     """Return a bench whose battery has been heard for long enough to be closed."""
     rig = Rig(folder, profile, echo=echo, read_only=read_only)
-    rig.run(WARM_UP_S)
+    rig.run(rig.profile.interlocks.steady_s + 0.5)
     return rig
 
 
-def closed_rig(folder: Path, profile: Profile | None = None) -> Rig:
-    """Return a bench whose battery is closed, by hand, long ago."""
-    rig = warm_rig(folder, profile)
-    rig.close_by_hand()
+def quick_rig(folder: Path, profile: Profile | None = None) -> Rig:
+    """Return the same with short waits, for tests of many lives; see `quick_profile`."""
+    clock = FakeClock()
+    rig = Rig(
+        folder,
+        profile or quick_profile(),
+        clock=clock,
+        simulator=new_battery(clock.monotonic_s(), quick_pack(clock.monotonic_s())),
+    )
+    rig.run(rig.profile.interlocks.steady_s + 0.3)
     return rig
 
 
-def with_rules(**changes: object) -> Profile:
-    """Return our default battery with other interlock settings."""
-    profile, _ = ess_bau()
+def quick_pack(now_s: float) -> Pack:
+    """Return our default battery with a short precharge."""
+    settings = replace(settings_of(ess_bau()[0]), precharge_s=QUICK_S)
+    return Pack(settings, now_s=now_s)
+
+
+def with_rules(profile: Profile | None = None, **changes: object) -> Profile:
+    """Return our default battery, or another one, with other interlock settings."""
+    profile = profile or ess_bau()[0]
     rules = replace(profile.interlocks, **changes)  # type: ignore[arg-type]  # names of its fields
     return replace(profile, interlocks=rules)
 
 
 def quick_profile(window_s: float = 5.0, hold_s: float = 1.0) -> Profile:
-    """Return our default battery with short windows and holds, for tests of many lives."""
-    profile, _ = ess_bau()
+    """Return our default battery with short waits: only numbers differ from the shipped one."""
+    profile = with_rules(steady_s=0.3)
     plans = {
         code: replace(plan, confirmed=replace(plan.confirmed, window_s=window_s, hold_s=hold_s))
         for code, plan in profile.commands.items()
@@ -507,7 +521,7 @@ def quick_profile(window_s: float = 5.0, hold_s: float = 1.0) -> Profile:
 
 
 def with_plan(code: CommandCode, **changes: object) -> Profile:
-    """Return our default battery with another plan for one command."""
-    profile, _ = ess_bau()
+    """Return our default battery, with short waits, and another plan for one command."""
+    profile = quick_profile()
     plan = replace(profile.commands[code], **changes)  # type: ignore[arg-type]  # names of its fields
     return replace(profile, commands={**profile.commands, code: plan})

@@ -10,7 +10,7 @@ from agent.clock import FakeClock, SystemClock
 from agent.control_loop import LEAST_GAP_S, ControlLoop
 from agent.errors import IllegalTransition
 from bms_can.frame import Frame
-from tests.agent.rig import CLOSE, OPEN, UID, Rig, ess_bau, warm_rig
+from tests.agent.rig import CLOSE, OPEN, UID, Rig, ess_bau, quick_rig
 from tests.bms_can.build import Battery
 
 CONTROL = Frame(0.0, 0x1811F4E5, extended=True, data=bytes(8))
@@ -19,7 +19,7 @@ CONTROL = Frame(0.0, 0x1811F4E5, extended=True, data=bytes(8))
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
     """Return a bench with an open battery that has been heard for a while."""
-    return warm_rig(tmp_path)
+    return quick_rig(tmp_path)
 
 
 def is_woken(rig: Rig, frame: Frame) -> bool:

@@ -17,11 +17,10 @@ from tests.agent.rig import (
     OPEN,
     RESET,
     UID,
-    WARM_UP_S,
     Rig,
-    closed_rig,
+    quick_profile,
+    quick_rig,
     warm_rig,
-    with_rules,
 )
 
 S, R = CommandState, Reason
@@ -31,8 +30,8 @@ ALL = pytest.mark.parametrize("code", list(CommandCode))
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
-    """Return a bench with an open battery, ready to be closed."""
-    return warm_rig(tmp_path)
+    """Return a bench with an open battery, ready to be closed, and short waits."""
+    return quick_rig(tmp_path)
 
 
 def prepared(rig: Rig, code: CommandCode) -> Rig:
@@ -82,7 +81,7 @@ def test_what_is_so_already_needs_no_frame(rig: Rig, code: CommandCode) -> None:
     identity = rig.offer(code)
     rig.run(0.01)
     assert rig.outcome(identity) == (S.SUCCEEDED, R.NO_OP)
-    rig.run(10.0)
+    rig.run(3.0)
     assert rig.life(identity) == [S.ACCEPTED, S.SUCCEEDED, S.HELD]
     assert rig.frames() == []
 
@@ -101,12 +100,12 @@ def test_the_next_look_is_soon_while_a_command_is_in_flight(rig: Rig) -> None:
     assert rig.executor.busy
 
 
-def test_a_silent_battery_is_opened_all_the_same(tmp_path: Path) -> None:
+def test_a_silent_battery_is_opened_all_the_same(rig: Rig) -> None:
     """An open needs no fresh frame to go out; without frames it is never called done."""
-    rig = closed_rig(tmp_path)
+    rig.close_by_hand()
     rig.misbehave("silent")
     rig.run(2.0)
-    identity = rig.do(OPEN, 20.0)
+    identity = rig.do(OPEN, 6.0)
     assert len(rig.frames(OPEN)) == 3
     assert rig.outcome(identity) == (S.TIMED_OUT, R.NO_EFFECT)
     assert "silent" in rig.entry(identity).detail
@@ -115,22 +114,22 @@ def test_a_silent_battery_is_opened_all_the_same(tmp_path: Path) -> None:
 def test_a_close_is_never_repeated_by_itself(rig: Rig) -> None:
     """A close that the battery ignores times out after one session, and nothing follows."""
     rig.misbehave("ignore_close")
-    identity = rig.do(CLOSE, 60.0)
+    identity = rig.do(CLOSE, 20.0)
     assert rig.state(identity) is S.TIMED_OUT
     assert len(rig.frames()) == 3
 
 
 def test_a_command_that_the_profile_lacks_is_refused(tmp_path: Path) -> None:
     """A battery without a fault reset rejects it, whatever is in flight."""
-    profile = with_rules()
+    profile = quick_profile()
     commands = {code: plan for code, plan in profile.commands.items() if code is CLOSE}
-    rig = warm_rig(tmp_path, replace(profile, commands=commands))
+    rig = quick_rig(tmp_path, replace(profile, commands=commands))
     reset = rig.do(RESET, 0.1)
     assert rig.outcome(reset) == (S.REJECTED, R.INCONSISTENT_PARAMETERS)
     close = rig.do(CLOSE, 0.1)
     opening = rig.do(OPEN, 0.1)
     assert rig.outcome(opening) == (S.REJECTED, R.COMMAND_ALREADY_IN_EXECUTION)
-    rig.run(10.0)
+    rig.run(3.0)
     assert rig.state(close) is S.HELD
 
 
@@ -181,7 +180,7 @@ def test_a_second_command_is_refused_unless_it_opens(
         assert len(rig.frames(OPEN)) == 1
     else:
         assert rig.outcome(other) == (S.REJECTED, R.COMMAND_ALREADY_IN_EXECUTION)
-        rig.run(20.0)
+        rig.run(3.0)
         assert rig.state(one) is S.HELD
         assert len(rig.frames(first)) == len(rig.frames()) == 3
 
@@ -202,7 +201,7 @@ def test_an_open_comes_before_the_first_frame(
             opening.append(rig.offer(OPEN))
 
     rig.journal.after = arrive
-    one = rig.do(first, 30.0)
+    one = rig.do(first, 3.0)
     assert rig.outcome(one) == (S.CANCELLED, R.SUPERSEDED)
     assert rig.frames(first) == []
     assert rig.state(opening[0]) is S.HELD
@@ -220,7 +219,7 @@ def test_an_open_just_after_a_close_is_no_no_op(rig: Rig) -> None:
     """The contactor still shows open when the open comes, yet the close is on its way."""
     close = rig.do(CLOSE, 0.02)
     assert rig.status.operating == 1
-    opening = rig.do(OPEN, 30.0)
+    opening = rig.do(OPEN)
     assert rig.outcome(close) == (S.FAILED, R.SUPERSEDED)
     assert rig.life(opening) == WHOLE_LIFE
     assert rig.pack.phase is Phase.OPEN
@@ -235,7 +234,7 @@ def test_an_open_goes_out_while_a_close_may_come(rig: Rig, doubt: str) -> None:
         rig.master_elsewhere()
     elif doubt == "recent close":
         rig.misbehave("ignore_close")
-        rig.do(CLOSE, 25.0)
+        rig.do(CLOSE, 6.0)
     else:
         rig.wire.deaf = True
         rig.do(CLOSE, 0.02)
@@ -264,7 +263,7 @@ def test_a_dead_open_takes_no_place(rig: Rig, dead: str) -> None:
     opening = rig.offer(
         OPEN, life_s=0.0 if dead == "expired" else None, cancelled=dead == "cancelled"
     )
-    rig.run(12.0)
+    rig.run(3.0)
     assert rig.state(opening) is (S.EXPIRED if dead == "expired" else S.CANCELLED)
     assert rig.state(close) is S.HELD
     assert len(rig.frames(CLOSE)) == 3
@@ -303,7 +302,7 @@ def test_a_withdrawal_in_time(rig: Rig, code: CommandCode, at: CommandState) -> 
 def test_a_withdrawal_too_late(rig: Rig, code: CommandCode) -> None:
     """Once a frame is out, a withdrawal changes nothing: the truth is what the battery does."""
     identity = prepared(rig, code).do(code, 0.05)
-    for _ in range(20):
+    for _ in range(5):
         rig.offer(code, identity, cancelled=True)
         rig.run(1.0)
     assert rig.life(identity) == WHOLE_LIFE
@@ -320,8 +319,8 @@ def test_a_command_offered_a_thousand_times_goes_out_once(rig: Rig, code: Comman
     for _ in range(100):
         for _ in range(10):
             rig.offer(code, "one", life_s=chance.choice((0.0, 5.0, 60.0)) or 60.0)
-        rig.run(chance.choice((0.0, 0.003, 0.1, 0.5)))
-    rig.run(20.0)
+        rig.run(chance.choice((0.0, 0.003, 0.1)))
+    rig.run(5.0)
     assert rig.life("one") == WHOLE_LIFE
     assert len(rig.frames()) == 3
 
@@ -333,8 +332,8 @@ def test_many_ids_in_any_order_many_times(rig: Rig) -> None:
     for _ in range(40):
         for identity in chance.sample(sorted(codes), 20):
             rig.offer(codes[identity], identity)
-        rig.run(chance.choice((0.001, 0.05, 1.0)))
-    rig.run(60.0)
+        rig.run(chance.choice((0.001, 0.05, 0.5)))
+    rig.run(10.0)
     lives = {identity: rig.life(identity) for identity in codes}
     assert all(
         life.count(S.SENDING) <= 1 and len(set(life)) == len(life) for life in lives.values()
@@ -344,14 +343,14 @@ def test_many_ids_in_any_order_many_times(rig: Rig) -> None:
     assert rig.unfinished() == []
 
 
-@pytest.mark.parametrize("later_s", [0.05, 20.0])
+@pytest.mark.parametrize("later_s", [0.05, 3.0])
 def test_the_same_id_for_something_else_changes_nothing(rig: Rig, later_s: float) -> None:
     """An id that comes back as another command is refused and written down, also in flight."""
     rig.offer(CLOSE, "one")
     rig.run(later_s)
     for code in (OPEN, RESET):
         rig.offer(code, "one", cancelled=True)
-    rig.run(20.0)
+    rig.run(3.0)
     assert rig.life("one") == WHOLE_LIFE
     assert [each.kind for each in rig.journal.events("one")].count("conflict") == 2
     assert len(rig.frames(CLOSE)) == len(rig.frames()) == 3
@@ -364,7 +363,7 @@ def test_the_withdrawal_of_another_command_withdraws_nothing(rig: Rig) -> None:
     rig.offer(OPEN, "one")
     rig.run(1.0)
     rig.offer(CLOSE, "one", cancelled=True)
-    rig.run(20.0)
+    rig.run(10.0)
     assert rig.life("one") == WHOLE_LIFE
 
 
@@ -373,7 +372,8 @@ def test_the_withdrawal_of_another_command_withdraws_nothing(rig: Rig) -> None:
 
 def loaded_rig(folder: Path) -> Rig:
     """Return a bench with a battery that is being charged with 100 A."""
-    rig = closed_rig(folder)
+    rig = quick_rig(folder)
+    rig.close_by_hand()
     rig.pack.request_current(100.0)
     rig.run(2.0)
     return rig
@@ -389,7 +389,7 @@ def test_an_open_waits_for_the_current_to_fall(tmp_path: Path) -> None:
     rig.run(0.2)
     assert rig.frames(OPEN)
     assert "under_load" not in rig.event(identity, S.GATED).evidence
-    rig.run(10.0)
+    rig.run(3.0)
     assert rig.life(identity) == WHOLE_LIFE
 
 
@@ -399,7 +399,7 @@ def test_an_open_goes_out_under_load_at_last(tmp_path: Path, life_s: float, wait
     rig = loaded_rig(tmp_path)
     offered_s = rig.clock.monotonic_s()
     identity = rig.offer(OPEN, life_s=life_s)
-    rig.run(20.0)
+    rig.run(10.0)
     assert rig.frames()[0].at_s == pytest.approx(offered_s + wait_s, abs=0.02)
     (load,) = cast("list[dict[str, object]]", rig.event(identity, S.GATED).evidence["under_load"])
     assert load["value"] == "100 A"
@@ -433,6 +433,6 @@ def test_a_waiting_open_can_be_withdrawn(tmp_path: Path) -> None:
 def test_a_listening_device_sends_nothing(tmp_path: Path, code: CommandCode) -> None:
     """Read-only rejects every command, also one that would be a no-op."""
     rig = warm_rig(tmp_path, read_only=True)
-    identity = rig.do(code, WARM_UP_S)
+    identity = rig.do(code, 1.0)
     assert rig.outcome(identity) == (S.REJECTED, R.READ_ONLY)
     assert rig.frames() == []

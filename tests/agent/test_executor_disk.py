@@ -16,7 +16,7 @@ from bms_can.commands import FINAL, CommandState, Reason
 from bms_can.frame import Frame
 from bms_can.pack import Pack
 from bms_can.profile import CommandCode
-from tests.agent.rig import CLOSE, LIFE_S, OPEN, RESET, Rig, quick_profile, warm_rig
+from tests.agent.rig import CLOSE, LIFE_S, OPEN, RESET, Rig, quick_rig
 
 S, R = CommandState, Reason
 WHOLE_LIFE = [S.ACCEPTED, S.GATED, S.SENDING, S.SENT, S.ACKNOWLEDGED, S.SUCCEEDED, S.HELD]
@@ -26,7 +26,7 @@ ALL = pytest.mark.parametrize("code", list(CommandCode))
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
     """Return a bench with an open battery, ready to be closed, and short windows."""
-    return warm_rig(tmp_path, quick_profile())
+    return quick_rig(tmp_path)
 
 
 def durable_states(rig: Rig, identity: str) -> list[str]:
@@ -92,7 +92,7 @@ def test_a_command_that_dies_while_the_lock_out_is_read(rig: Rig, code: CommandC
 def test_a_slow_disk_before_the_deadline_does_no_harm(rig: Rig) -> None:
     """A close that is still alive after a slow write, with all interlocks passed, goes out."""
     slow(rig, S.SENDING, 5.0)
-    identity = rig.do(CLOSE, 20.0)
+    identity = rig.do(CLOSE, 10.0)
     assert rig.life(identity) == WHOLE_LIFE
 
 
@@ -195,10 +195,10 @@ def test_an_interlock_that_flips_while_the_lock_out_is_read(rig: Rig) -> None:
 def test_ending_an_older_watch_does_not_delay_the_frame(rig: Rig) -> None:
     """The row that ends the hold of an earlier command is written after the frame, not before."""
     rig.give_work(RESET)
-    reset = rig.do(RESET, 0.6)
+    reset = rig.do(RESET, 0.8)
     assert rig.state(reset) is S.SUCCEEDED
     slow(rig, S.HELD, 60.0)
-    rig.run(0.4)
+    rig.run(0.1)
     before_s = rig.clock.monotonic_s()
     close = rig.do(CLOSE, 0.01)
     assert rig.life(close)[:3] == [S.ACCEPTED, S.GATED, S.SENDING]
@@ -211,7 +211,7 @@ def test_a_repetition_looks_at_the_clock_after_the_lock_out(rig: Rig) -> None:
     rig.offer(CLOSE, life_s=1.0)
     rig.run(0.05)
     rig.on_box_read = lambda: rig.bus_goes_on(1.0)
-    rig.run(20.0)
+    rig.run(8.0)
     assert len(rig.frames(CLOSE)) == 1
 
 
@@ -291,7 +291,7 @@ def test_nothing_goes_out_while_the_disk_is_full(rig: Rig, code: CommandCode) ->
     rig.run(1.0)
     assert rig.gate.journal_fault == ""
     rig.offer(code, "one")
-    rig.run(15.0)
+    rig.run(4.0)
     assert rig.life("one") == WHOLE_LIFE
     assert len(rig.frames()) == 3
     (note,) = (each for each in rig.journal.log() if each.kind == "journal-failed")
@@ -317,7 +317,7 @@ def test_repetitions_stop_when_the_lock_out_cannot_be_read(rig: Rig) -> None:
     rig.on_box_read = fail
     rig.run(0.2)
     rig.on_box_read = lambda: None
-    rig.run(15.0)
+    rig.run(7.0)
     assert len(rig.frames()) == 1
     assert rig.life(identity) == [*WHOLE_LIFE[:5], S.UNKNOWN, S.SUCCEEDED, S.HELD]
     assert rig.event(identity, S.SUCCEEDED).reason is R.INTERRUPTED
@@ -330,6 +330,6 @@ def test_a_fault_while_resuming_is_tried_again(rig: Rig) -> None:
     Failing(rig, S.UNKNOWN, after=False, times=5)
     rig.run(0.3)
     assert rig.state(identity) is S.ACKNOWLEDGED
-    rig.run(15.0)
+    rig.run(7.0)
     assert rig.life(identity) == [*WHOLE_LIFE[:5], S.UNKNOWN, S.SUCCEEDED, S.HELD]
     assert len(rig.frames()) == 1

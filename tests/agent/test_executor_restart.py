@@ -12,7 +12,7 @@ import pytest
 from agent.journal_rows import Stamp
 from bms_can.commands import FINAL, CommandState, Reason
 from bms_can.profile import CommandCode, Profile
-from tests.agent.rig import CLOSE, OPEN, RESET, Rig, quick_profile, warm_rig, with_rules
+from tests.agent.rig import CLOSE, OPEN, RESET, Rig, quick_profile, quick_rig, with_rules
 
 S, R = CommandState, Reason
 WHOLE_LIFE = [S.ACCEPTED, S.GATED, S.SENDING, S.SENT, S.ACKNOWLEDGED, S.SUCCEEDED, S.HELD]
@@ -27,7 +27,7 @@ class Killed(Exception):
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
     """Return a bench with an open battery, ready to be closed, and short windows."""
-    return warm_rig(tmp_path, quick_profile())
+    return quick_rig(tmp_path)
 
 
 def kill_at(rig: Rig, code: CommandCode, at: CommandState, *, after: bool) -> str:
@@ -143,11 +143,11 @@ def test_silence_settles_nothing(rig: Rig, code: CommandCode) -> None:
     rig.misbehave("silent")
     sent = start_again(rig, "")
     for _ in range(5):
-        rig.run(60.0)
+        rig.run(30.0)
         rig.offer_again()
     assert rig.outcome(identity) == (S.UNKNOWN, R.INTERRUPTED)
     rig.misbehave()
-    rig.run(30.0)
+    rig.run(3.0)
     assert rig.life(identity)[-2:] == [S.SUCCEEDED, S.HELD]
     assert len(rig.frames()) == sent
 
@@ -160,7 +160,7 @@ def test_the_window_of_an_unknown_command_counts_heard_time_only(rig: Rig) -> No
     for _ in range(4):
         rig.run(0.5)
         rig.misbehave("silent")
-        rig.run(30.0)
+        rig.run(10.0)
         assert rig.state(identity) is S.UNKNOWN
         rig.misbehave()
     rig.run(5.0)
@@ -185,7 +185,7 @@ def test_a_pause_of_the_process_is_not_listening(rig: Rig) -> None:
 @BOOTS
 def test_a_hold_cut_by_a_command_that_was_going_out(rig: Rig, boot_id: str) -> None:
     """Killed between the frame of an open and the end of the close's hold: nothing "reverted"."""
-    close = rig.do(CLOSE, 2.8)
+    close = rig.do(CLOSE, 1.0)
     assert rig.state(close) is S.SUCCEEDED
     opening = kill_at(rig, OPEN, S.HELD, after=False)
     assert len(rig.frames(OPEN)) == 1
@@ -225,11 +225,11 @@ def test_a_profile_that_lost_a_command(rig: Rig) -> None:
 
 def test_a_success_whose_command_the_profile_lost(rig: Rig) -> None:
     """A success stays a success when nothing can tell any more whether it lasts."""
-    done = rig.do(CLOSE, 2.8)
+    done = rig.do(CLOSE, 1.0)
     rig.stop()
     rig.profile = without_close(rig.profile)
     rig.start()
-    rig.run(20.0)
+    rig.run(5.0)
     assert rig.state(done) is S.SUCCEEDED
 
 
@@ -239,8 +239,8 @@ def test_a_success_whose_command_the_profile_lost(rig: Rig) -> None:
 @pytest.fixture
 def worn(tmp_path: Path) -> Rig:
     """Return a bench on which as many closes went out as may: here one a minute."""
-    rules = with_rules(close_max=1, close_window_s=60.0).interlocks
-    rig = warm_rig(tmp_path, replace(quick_profile(), interlocks=rules))
+    profile = with_rules(quick_profile(), close_max=1, close_window_s=60.0)
+    rig = quick_rig(tmp_path, profile)
     assert rig.state(rig.do(CLOSE, 5.5)) is S.HELD
     assert rig.state(rig.do(OPEN, 5.5)) is S.HELD
     return rig
@@ -316,7 +316,7 @@ def test_what_never_went_out_does_not_count(rig: Rig) -> None:
 
 def test_resets_are_limited_across_a_restart(tmp_path: Path) -> None:
     """Three resets an hour; a restart gives no fourth one."""
-    rig = warm_rig(tmp_path, with_rules(reset_max=1))
+    rig = quick_rig(tmp_path, with_rules(quick_profile(), reset_max=1))
     rig.give_work(RESET)
     assert rig.state(rig.do(RESET)) is S.HELD
     rig.restart()

@@ -16,8 +16,9 @@ from tests.agent.rig import (
     OPEN,
     RESET,
     Rig,
-    closed_rig,
     ess_bau,
+    quick_profile,
+    quick_rig,
     warm_rig,
     with_plan,
     with_rules,
@@ -26,13 +27,13 @@ from tests.bms_can.build import Battery
 
 S, R = CommandState, Reason
 WHOLE_LIFE = [S.ACCEPTED, S.GATED, S.SENDING, S.SENT, S.ACKNOWLEDGED, S.SUCCEEDED, S.HELD]
-WINDOW_S = 20.0
+WINDOW_S = 5.0
 
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
-    """Return a bench with an open battery, ready to be closed."""
-    return warm_rig(tmp_path)
+    """Return a bench with an open battery, ready to be closed, and short waits."""
+    return quick_rig(tmp_path)
 
 
 def gaps_s(frames: list[Frame]) -> list[float]:
@@ -109,13 +110,14 @@ def test_a_lost_echo_of_a_repetition_ends_the_lease(rig: Rig) -> None:
     rig.run(1.0)
     assert len(rig.frames(CLOSE)) == 2
     assert rig.device.control.unsafe.startswith(f"command {identity}")
-    rig.run(10.0)
+    rig.run(3.0)
     assert rig.life(identity) == WHOLE_LIFE
 
 
 def test_an_open_goes_on_without_echoes(tmp_path: Path) -> None:
     """An open repeats its frame all the same: it is the safe direction."""
-    rig = closed_rig(tmp_path)
+    rig = quick_rig(tmp_path)
+    rig.close_by_hand()
     rig.do(OPEN, 0.05)
     rig.wire.echo = False
     rig.run(1.0)
@@ -184,9 +186,9 @@ def test_a_bus_that_is_down(rig: Rig) -> None:
 
 def test_a_frame_that_the_guard_refuses(tmp_path: Path) -> None:
     """What the guard does not list never leaves; the command says which rule it was."""
-    profile, _ = ess_bau()
+    profile = quick_profile()
     entries = tuple(entry for entry in profile.guard if entry.name != "close contactor")
-    rig = warm_rig(tmp_path, replace(profile, guard=entries))
+    rig = quick_rig(tmp_path, replace(profile, guard=entries))
     identity = rig.do(CLOSE, 1.0)
     assert rig.life(identity) == [S.ACCEPTED, S.GATED, S.SENDING, S.FAILED]
     assert rig.entry(identity).reason is R.GUARD_REFUSED
@@ -204,7 +206,7 @@ def test_a_repetition_that_fails_does_not_end_the_command(
         rig.misbehave("ignore_close")
     identity = rig.do(CLOSE, 0.05)
     rig.wire.error = SendFailed("Transmit buffer full")
-    rig.run(25.0)
+    rig.run(6.0)
     assert len(rig.frames()) == 1
     assert rig.state(identity) is (S.HELD if works else S.TIMED_OUT)
     told = rig.event(identity, S.SUCCEEDED if works else S.TIMED_OUT).detail
@@ -213,9 +215,9 @@ def test_a_repetition_that_fails_does_not_end_the_command(
 
 def test_a_repetition_that_the_guard_refuses(tmp_path: Path) -> None:
     """The rate of the guard ends a lease, not the command."""
-    profile, _ = ess_bau()
+    profile = quick_profile()
     limited = tuple(replace(entry, per_minute=2) for entry in profile.guard)
-    rig = warm_rig(tmp_path, replace(profile, guard=limited))
+    rig = quick_rig(tmp_path, replace(profile, guard=limited))
     identity = rig.do(CLOSE)
     assert len(rig.frames()) == 2
     assert rig.life(identity) == WHOLE_LIFE
@@ -224,8 +226,9 @@ def test_a_repetition_that_the_guard_refuses(tmp_path: Path) -> None:
 
 def test_an_open_tries_a_failed_repetition_again(tmp_path: Path) -> None:
     """A bus that fails for a moment costs an open some time, not its frames."""
-    rig = closed_rig(tmp_path)
-    rig.misbehave("slow=5")
+    rig = quick_rig(tmp_path)
+    rig.close_by_hand()
+    rig.misbehave("slow=3")
     rig.do(OPEN, 0.05)
     rig.wire.error = SendFailed("Transmit buffer full")
     rig.run(1.0)
@@ -241,35 +244,35 @@ def test_an_open_tries_a_failed_repetition_again(tmp_path: Path) -> None:
 def test_three_frames_100_ms_apart(rig: Rig, code: CommandCode) -> None:
     """A session is as many frames as the profile says, at its period, and then no more."""
     rig.give_work(code)
-    rig.do(code, 15.0)
+    rig.do(code, 6.0)
     assert len(rig.frames()) == 3
     assert gaps_s(rig.frames()) == [pytest.approx(0.1, abs=0.008)] * 2
 
 
 def test_no_repetition_after_the_deadline(tmp_path: Path) -> None:
     """The last frame comes before the end of the command's life, whatever the plan says."""
-    rig = warm_rig(tmp_path, with_plan(CLOSE, repeat=100))
+    rig = quick_rig(tmp_path, with_plan(CLOSE, repeat=100))
     rig.misbehave("ignore_close")
     start_s = rig.clock.monotonic_s()
     rig.offer(CLOSE, life_s=1.0)
-    rig.run(25.0)
+    rig.run(6.0)
     assert len(rig.frames()) == 10
     assert rig.frames()[-1].at_s < start_s + 1.0
 
 
 def test_repetitions_end_with_the_effect(tmp_path: Path) -> None:
     """Once the proof is there, nothing is repeated any more."""
-    rig = warm_rig(tmp_path, with_plan(CLOSE, repeat=100))
+    rig = quick_rig(tmp_path, with_plan(CLOSE, repeat=100))
     identity = rig.do(CLOSE)
     proven_s = rig.event(identity, S.SUCCEEDED).monotonic_s
-    assert 15 < len(rig.frames()) < 30
+    assert 4 <= len(rig.frames()) < 10
     assert rig.frames()[-1].at_s < proven_s
 
 
 @pytest.mark.parametrize("stop", ["lock-out", "other master", "lost frame", "journal"])
 def test_repetitions_stop(tmp_path: Path, stop: str) -> None:
     """A lock-out, another master or a lost frame ends the lease of a close at once."""
-    rig = warm_rig(tmp_path, with_plan(CLOSE, repeat=10))
+    rig = quick_rig(tmp_path, with_plan(CLOSE, repeat=10))
     rig.misbehave("ignore_close")
     rig.do(CLOSE, 0.25)
     assert len(rig.frames()) == 3
@@ -287,7 +290,8 @@ def test_repetitions_stop(tmp_path: Path, stop: str) -> None:
 
 def test_a_lock_out_does_not_stop_an_open(tmp_path: Path) -> None:
     """An open goes on under a lock-out, another master or not."""
-    rig = closed_rig(tmp_path)
+    rig = quick_rig(tmp_path)
+    rig.close_by_hand()
     rig.do(OPEN, 0.05)
     rig.lock_out()
     rig.master_elsewhere()
@@ -332,12 +336,12 @@ def test_the_battery_refuses(rig: Rig) -> None:
 
 def test_an_answer_alone_is_no_success(rig: Rig) -> None:
     """The battery acknowledges and does nothing: timed out at the window, not a moment earlier."""
-    rig.misbehave("slow=60")
+    rig.misbehave("slow=30")
     identity = rig.do(CLOSE, WINDOW_S - 0.1)
     assert rig.state(identity) is S.ACKNOWLEDGED
     rig.run(0.2)
     assert rig.outcome(identity) == (S.TIMED_OUT, R.NO_EFFECT)
-    assert rig.entry(identity).detail.startswith("the BMS acknowledged it; after 20 s ")
+    assert rig.entry(identity).detail.startswith("the BMS acknowledged it; after 5 s ")
     sent_s = rig.frames()[0].at_s
     timed_out_s = rig.event(identity, S.TIMED_OUT).monotonic_s
     assert timed_out_s - sent_s == pytest.approx(WINDOW_S, abs=0.1)
@@ -353,7 +357,7 @@ def test_an_effect_needs_no_answer(rig: Rig) -> None:
 def test_neither_answer_nor_effect(rig: Rig) -> None:
     """A battery that ignores a command leaves it timed out, and unacknowledged."""
     rig.misbehave("ignore_close")
-    identity = rig.do(CLOSE, 25.0)
+    identity = rig.do(CLOSE, 6.0)
     assert rig.life(identity) == [S.ACCEPTED, S.GATED, S.SENDING, S.SENT, S.TIMED_OUT]
     assert "did not acknowledge" in rig.entry(identity).detail
     assert "operating_status is 1, not 2 or 3 or 4" in rig.entry(identity).detail
@@ -361,26 +365,27 @@ def test_neither_answer_nor_effect(rig: Rig) -> None:
 
 def test_a_plan_without_answers(tmp_path: Path) -> None:
     """Where the profile defines no answer, none is awaited and none is missed."""
-    rig = warm_rig(tmp_path, with_plan(CLOSE, acknowledged=None, refused=None))
+    rig = quick_rig(tmp_path, with_plan(CLOSE, acknowledged=None, refused=None))
     rig.misbehave("ignore_close")
-    identity = rig.do(CLOSE, 25.0)
+    identity = rig.do(CLOSE, 6.0)
     assert rig.life(identity) == [S.ACCEPTED, S.GATED, S.SENDING, S.SENT, S.TIMED_OUT]
-    assert rig.entry(identity).detail.startswith("no answer is defined; after 20 s ")
+    assert rig.entry(identity).detail.startswith("no answer is defined; after 5 s ")
 
 
 def test_the_wrong_state_is_no_success(rig: Rig) -> None:
     """A precharge that fails leaves the contactor open: timed out, with the fault in the words."""
     rig.misbehave("precharge_fails")
-    identity = rig.do(CLOSE, 25.0)
+    identity = rig.do(CLOSE, 6.0)
     assert rig.state(identity) is S.TIMED_OUT
     assert "operating_status is 1" in rig.entry(identity).detail
 
 
 def test_a_welded_contactor(tmp_path: Path) -> None:
     """An open that does not open times out: current and feedback still say closed."""
-    rig = closed_rig(tmp_path)
+    rig = quick_rig(tmp_path)
+    rig.close_by_hand()
     rig.misbehave("welded")
-    identity = rig.do(OPEN, 20.0)
+    identity = rig.do(OPEN, 6.0)
     assert rig.outcome(identity) == (S.TIMED_OUT, R.NO_EFFECT)
     assert "not 1" in rig.entry(identity).detail
 
@@ -388,21 +393,21 @@ def test_a_welded_contactor(tmp_path: Path) -> None:
 def test_a_flapping_feedback_is_no_success(rig: Rig) -> None:
     """Two frames in a row are not three: a feedback that flaps proves nothing."""
     rig.misbehave("flapping=0.2")
-    identity = rig.do(CLOSE, 25.0)
+    identity = rig.do(CLOSE, 6.0)
     assert rig.outcome(identity) == (S.TIMED_OUT, R.NO_EFFECT)
 
 
 def test_a_slow_battery(rig: Rig) -> None:
     """An effect inside the window counts, however late."""
-    rig.misbehave("slow=15")
-    identity = rig.do(CLOSE, 30.0)
+    rig.misbehave("slow=3")
+    identity = rig.do(CLOSE, 6.0)
     assert rig.life(identity) == WHOLE_LIFE
 
 
 def test_an_effect_after_the_window_changes_nothing(rig: Rig) -> None:
     """The end is the end: an effect that comes later is in the status, not in the command."""
-    rig.misbehave("slow=20")
-    identity = rig.do(CLOSE, 40.0)
+    rig.misbehave("slow=5")
+    identity = rig.do(CLOSE, 10.0)
     assert rig.status.operating == 2
     assert rig.outcome(identity) == (S.TIMED_OUT, R.NO_EFFECT)
 
@@ -423,7 +428,7 @@ def test_feedback_from_before_the_send_never_counts(rig: Rig) -> None:
             rig.loop.take(battery.frame(message, old_s))
     rig.run(0.3)
     assert rig.state(identity) is S.ACKNOWLEDGED or rig.state(identity) is S.SENT
-    rig.run(25.0)
+    rig.run(6.0)
     assert rig.state(identity) is S.TIMED_OUT
 
 
@@ -431,7 +436,7 @@ def test_the_proof_needs_every_message_it_rests_on(rig: Rig) -> None:
     """A status rests on contactor and current: without newer frames of both there is no proof."""
     rig.do(CLOSE, 0.05)
     rig.misbehave("silent=BAU_Electrical")
-    rig.run(25.0)
+    rig.run(6.0)
     (identity,) = rig.offered
     assert rig.state(identity) is S.TIMED_OUT
     assert "silent: BAU_Electrical" in rig.entry(identity).detail
@@ -439,7 +444,7 @@ def test_the_proof_needs_every_message_it_rests_on(rig: Rig) -> None:
 
 def test_a_refusal_belongs_to_its_own_command(tmp_path: Path) -> None:
     """The answer to an earlier close is none to the next one: each is refused by a newer frame."""
-    rig = warm_rig(tmp_path, with_rules(close_interval_s=0.0))
+    rig = quick_rig(tmp_path, with_rules(quick_profile(), close_interval_s=0.0))
     rig.misbehave("refuse_close")
     first, second = rig.do(CLOSE, 1.0), rig.do(CLOSE, 1.0)
     assert rig.state(first) is rig.state(second) is S.FAILED

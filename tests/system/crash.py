@@ -34,7 +34,17 @@ from bms_can.frame import Frame
 from bms_can.pack import Phase
 from bms_can.profile import CommandCode, Profile
 from bms_can.simulator import Simulator
-from tests.agent.rig import CLOSE, CONTROL_ID, OPEN, RESET, Rig, new_battery, quick_profile, rebased
+from tests.agent.rig import (
+    CLOSE,
+    CONTROL_ID,
+    OPEN,
+    RESET,
+    Rig,
+    new_battery,
+    quick_profile,
+    rebased,
+    with_rules,
+)
 from tests.system.crash_look import Life, Remains, Sent
 
 LIVES = 50  # until the files are looked at, and new ones begun
@@ -73,11 +83,15 @@ class Figures:
 @cache
 def crash_profile() -> Profile:
     """Return our default battery with short waits and no limits, so that much goes out."""
-    profile = quick_profile(window_s=4.0, hold_s=0.5)
-    rules = replace(profile.interlocks, steady_s=0.0, close_interval_s=0.0)
-    free = replace(rules, close_max=10**6, reset_max=10**6)
+    profile = with_rules(
+        quick_profile(window_s=4.0, hold_s=0.5),
+        steady_s=0.0,
+        close_interval_s=0.0,
+        close_max=10**6,
+        reset_max=10**6,
+    )
     guard = tuple(replace(entry, per_minute=10**4) for entry in profile.guard)
-    return replace(profile, interlocks=free, guard=guard)
+    return replace(profile, guard=guard)
 
 
 class Case:
