@@ -46,6 +46,8 @@ CLOSE, OPEN, RESET = (
 )
 LIFE_S = {CLOSE: 10.0, RESET: 30.0, OPEN: 60.0}  # as the platform gives them
 CONTROL_ID = 0x1811F4E5
+WARM_UP_S = 3.5  # longer than `steady_s` of the shipped profile
+HELD_S = 12.0  # a healthy command of the shipped profile is held by then
 QUICK_S = 0.3  # precharge of a battery for tests of many lives
 LATENCY_S = 0.001  # a frame of ours is on the bus so long after it was handed over
 LEAST_STEP_S = 1e-4
