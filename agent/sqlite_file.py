@@ -198,6 +198,8 @@ class SqliteFile:
             return self._foreign(connection) or next(iter(self._schema.mistakes(connection)), "")
         except _Unusable:
             raise
+        except UnicodeDecodeError as error:  # SQLite's message quotes what it found
+            return f"not readable: {error.reason}"
         except sqlite3.OperationalError as error:
             if _is_trouble(error):
                 raise

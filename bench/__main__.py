@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
-from bench import footprint, latency
+from bench import disk_wear, footprint, latency
 
 MEASURES: Mapping[str, Callable[[], None]] = {
     "start": footprint.start,
@@ -15,6 +15,7 @@ MEASURES: Mapping[str, Callable[[], None]] = {
     "memory": footprint.memory,
     "changes": latency.changes,
     "commands": latency.commands,
+    "disk": disk_wear.wear,
 }
 
 

@@ -124,8 +124,8 @@ class Disk(apsw.VFS):
         self.note(Op("mark", about, data=data))
 
     def note(self, op: Op) -> None:
-        """Write an operation into the log."""
-        if self.keep_log:
+        """Write an operation into the log; a file without a name is gone with its process."""
+        if self.keep_log and op.file:
             self.log.append(op)
 
     def may(self, kind: str) -> None:
