@@ -188,6 +188,19 @@ def test_a_lock_out_file_that_cannot_be_read(content: bytes | None) -> None:
             assert made.journal.recent(1)[0].reason is Reason.LOCAL_LOCKOUT
 
 
+@pytest.mark.parametrize("name", ["journal.db", "queue.db"])
+def test_a_schema_that_is_no_text(name: str) -> None:
+    """SQLite quotes what it found; that this cannot be read is damage, not a traceback."""
+    before = kill_at_work(closed=True)
+    with scratch() as folder:
+        before.lay(folder)
+        path = folder / name
+        path.write_bytes(path.read_bytes().replace(b"CREATE TABLE ", b"CREATE \xd7\xd7BLE "))
+        with started(folder) as made:
+            check_box(made, before)
+        assert kept_aside(path)
+
+
 def test_only_three_are_kept(killed: Killed) -> None:
     """A disk that is damaged again and again does not fill up with damaged files."""
     with scratch() as folder:
