@@ -15,7 +15,7 @@ from pathlib import Path
 
 from agent.errors import IllegalTransition, JournalFailed, UnknownCommand
 from agent.journal_beside import HeadFile, LockoutFile
-from agent.journal_check import damage, mistakes
+from agent.journal_check import mistakes, recent_damage
 from agent.journal_rows import (
     COMMAND,
     COMMANDS,
@@ -76,7 +76,7 @@ class Journal:
             if lost:
                 note_loss(db, stamp, f"the journal before this one: {lost}")
 
-        schema = Schema(VERSION, STATEMENTS, damage)
+        schema = Schema(VERSION, STATEMENTS, recent_damage)
         self._file = SqliteFile(path, schema, max_bytes, JournalFailed, born, storage)
         self._head = HeadFile(path)
         self._lockout = LockoutFile(path)

@@ -20,6 +20,7 @@ from bms_can.commands import NEXT
 _TERMS = ("device_uid", "code", "issued_by", "version", "deadline_s", "boot_id")
 _LEGAL = {(before.value, after.value) for before, following in NEXT.items() for after in following}
 _ACCEPTED = "accepted"
+RECENT = 20_000  # rows: some 3,000 commands; a second of work for a small box
 _ORPHANS = """SELECT u.seq FROM unreported u LEFT JOIN event e ON e.seq = u.seq
     WHERE e.device_uid IS NOT u.device_uid OR e.kind IS NOT ?"""
 # Other values of meta, by the beginning of their keys: what each must hold.
@@ -35,22 +36,38 @@ def mistakes(db: sqlite3.Connection) -> Iterator[str]:
     yield from illegal_steps(db)
 
 
-def damage(db: sqlite3.Connection) -> Iterator[str]:
+def damage(db: sqlite3.Connection, after: int = 0) -> Iterator[str]:
     """Yield what is not as it was written: then the journal cannot be trusted.
 
     Illegal steps are not in here: a later release may know other steps than the one that wrote.
+
+    Args:
+        db: the journal.
+        after: rows up to this number are not looked at.
     """
-    return chain(chain_mistakes(db), _command_damage(db), _small_damage(db))
+    return chain(chain_mistakes(db, after), _command_damage(db, after), _small_damage(db))
 
 
-def chain_mistakes(db: sqlite3.Connection) -> Iterator[str]:
+def recent_damage(db: sqlite3.Connection) -> Iterator[str]:
+    """Yield what is wrong with the newest rows: all that a start has time for.
+
+    A command that is older than these cannot come back: its life is long over.
+    """
+    newest = _number(_meta(db).get("head_seq")) or 0
+    return damage(db, max(0, newest - RECENT))
+
+
+def chain_mistakes(db: sqlite3.Connection, after: int = 0) -> Iterator[str]:
     """Yield each break of the chain, from the base kept in meta to the head kept there."""
     meta = _meta(db)
     base, prev_hash = meta.get("base_seq"), meta.get("base_hash")
     if _number(base) is None:
         yield f"base: {base} is no number"
-    expected = _number(base) or 0
-    for row in db.execute(EVENTS + "ORDER BY seq"):
+    expected, first = _number(base) or 0, -(2**63)
+    if after > expected:
+        found = db.execute("SELECT hash FROM event WHERE seq=?", (after,)).fetchone()
+        expected, first, prev_hash = after, after + 1, found and found[0]
+    for row in db.execute(EVENTS + "WHERE seq>=? ORDER BY seq", (first,)):
         expected += 1
         if row[0] != expected:
             yield f"row {expected}: is missing, {row[0]} follows"
@@ -66,17 +83,17 @@ def chain_mistakes(db: sqlite3.Connection) -> Iterator[str]:
 
 def illegal_steps(db: sqlite3.Connection) -> Iterator[str]:
     """Yield each step that may not follow the one before it."""
-    for rows in _steps(db).values():
+    for rows in _steps(db, 0).values():
         for before, after in pairwise(rows):
             if (before[1], after[1]) not in _LEGAL:
                 yield f"row {after[0]}: {after[1]} may not follow {before[1]}"
 
 
-def _command_damage(db: sqlite3.Connection) -> Iterator[str]:
+def _command_damage(db: sqlite3.Connection, after: int) -> Iterator[str]:
     """Yield each command whose kept state or terms are not what its rows say."""
-    steps = _steps(db)
+    steps = _steps(db, after)
     kept = {row[0]: row for row in db.execute(COMMANDS)}
-    pruned = _number(_meta(db).get("base_seq")) or 0
+    pruned = max(after, _number(_meta(db).get("base_seq")) or 0)
     for command_id, rows in steps.items():
         yield from _kept_mistakes(command_id, rows, kept.get(command_id))
     for command_id, row in kept.items():
@@ -109,11 +126,11 @@ def _small_damage(db: sqlite3.Connection) -> Iterator[str]:
             yield f"meta {key}: cannot be read"
 
 
-def _steps(db: sqlite3.Connection) -> Steps:
+def _steps(db: sqlite3.Connection, after: int) -> Steps:
     steps: Steps = {}
     query = """SELECT command_id, seq, state, reason, detail, wall, evidence FROM event
-        WHERE kind=? ORDER BY seq"""
-    for command_id, *step in db.execute(query, (COMMAND,)):
+        WHERE kind=? AND seq>? ORDER BY seq"""
+    for command_id, *step in db.execute(query, (COMMAND, after)):
         steps.setdefault(command_id, []).append(tuple(step))
     return steps
 

@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 
-from agent.journal_check import mistakes
+from agent.journal_check import damage, mistakes, recent_damage
 from agent.journal_rows import EVENTS, Head, hash_of, head_of, knows
 from tests.killed import kill_at_work
 from tests.power_cuts import scratch
@@ -164,3 +164,13 @@ def test_a_whole_rewrite_is_found_by_the_platform_only(history: sqlite3.Connecti
     assert not knows(history, told)
     history.execute("ROLLBACK")
     assert knows(history, told)
+
+
+def test_a_start_looks_at_the_newest_rows(history: sqlite3.Connection) -> None:
+    """Rows up to a number are left out, the one at that number holds the chain."""
+    for seq, wanted in ((2, False), (5, True), (8, True)):
+        history.execute("BEGIN")
+        history.execute("UPDATE event SET detail='forged', hash='x' WHERE seq=?", (seq,))
+        assert bool(list(damage(history, after=5))) is wanted, seq
+        history.execute("ROLLBACK")
+    assert list(recent_damage(history)) == []
