@@ -4,10 +4,10 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from agent.control_loop import LEAST_GAP_S
 from tests.simulation.fibres import Ready
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
-NO_WAIT_S = 0.004  # shorter waits only keep a real loop from spinning
 
 Wait = Callable[[Ready, float], None]
 
@@ -43,7 +43,7 @@ class BoxClock:
 
     def wait(self, event: threading.Event, timeout_s: float) -> bool:
         """See agent.clock.Clock."""
-        if not event.is_set() and timeout_s >= NO_WAIT_S:
+        if not event.is_set() and timeout_s != LEAST_GAP_S:  # that one only spares a real processor
             self._wait(event.is_set, max(timeout_s, self._grain_s))
         return event.is_set()
 

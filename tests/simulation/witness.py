@@ -15,6 +15,7 @@ CONTROL = 0x1811F4E5
 LIMIT_S = {STATE: 0.5, ELECTRICAL: 0.5, ALARMS: 1.0, FAULTS: 1.0}
 CLOSED, OPEN = 1, 2
 KEPT = 128
+ROUNDING_S = 1e-6  # the driver subtracts times that were shifted by the start of the machine
 
 _NO_BLOCK = 0x3F << 16  # state of health and of charge: their alarms do not keep it open
 _ALARM_BITS = (1 << 38) - 1 & ~_NO_BLOCK
@@ -84,7 +85,7 @@ class Witness:
         if before == counter:
             return
         kept = self.frames.setdefault(can_id, deque(maxlen=KEPT))
-        if not kept or now_s - kept[-1].at_s > LIMIT_S[can_id]:
+        if not kept or now_s - kept[-1].at_s > LIMIT_S[can_id] + ROUNDING_S:
             self.steady_s[can_id] = now_s
         kept.append(Seen(now_s, int.from_bytes(data, "little")))
 
@@ -125,8 +126,7 @@ class Witness:
 
     def _fresh(self, can_id: int, now_s: float) -> Seen | None:
         kept = self.frames.get(can_id)
-        # 1e-6: the driver subtracts times that were shifted by the start of the machine.
-        if not kept or now_s - kept[-1].at_s > LIMIT_S[can_id] + 1e-6:
+        if not kept or now_s - kept[-1].at_s > LIMIT_S[can_id] + ROUNDING_S:
             return None
         return kept[-1]
 

@@ -18,6 +18,7 @@ import can
 
 from agent.errors import JournalFailed
 from agent.local import BadRequest
+from bms_can.pack import Phase
 from tests.hostile import HostileBus, Link
 from tests.simulation.battery import TICK_S, Battery, Noise
 from tests.simulation.box import Box, ProcessEnded, loaded
@@ -34,6 +35,7 @@ HOLD_CHANCE = 0.02
 LIFE_MS = {RESET: 30_000, CLOSE: 10_000, OPEN: 60_000}
 LAST_LINES = 400
 QUIET_S = 3.0
+FAVOURED_SHARE = 0.6
 
 
 class Planned(NamedTuple):
@@ -76,11 +78,13 @@ class World:
         steps: taken so far.
         lines: the newest lines of the trace.
         tally: what happened, by name.
+        favoured: faults that come more often than others.
     """
 
     HOOKS = (
         *("before journal", "after journal", "before queue", "after queue"),
-        *("before send", "after send", "request", "stored"),
+        *("before send", "after send") * 3,
+        *("request", "stored"),
     )
 
     def __init__(
@@ -92,6 +96,7 @@ class World:
         self.steps = 0
         self.lines: deque[str] = deque(maxlen=LAST_LINES)
         self.tally: Counter[str] = Counter()
+        self.favoured: tuple[str, ...] = ()
         self._hash = hashlib.sha256()
         self._faults_s, self._operator_s = faults, operator
         self._plan: list[Planned] = []
@@ -286,9 +291,11 @@ class World:
     def _fault(self) -> None:
         if not self._faults_s:
             return
-        names = list(FAULTS)
-        weights = [fault.weight for fault in FAULTS.values()]
-        self.begin(self.random.choices(names, weights)[0])
+        if self.favoured and self.random.random() < FAVOURED_SHARE:
+            self.begin(self.random.choice(self.favoured))
+        else:
+            weights = [fault.weight for fault in FAULTS.values()]
+            self.begin(self.random.choices(list(FAULTS), weights)[0])
         self._plan_fault()
 
     def begin(self, name: str) -> None:
@@ -327,9 +334,16 @@ class World:
         elif chance < 0.2:
             self.platform.ask_sync()
         else:
-            code = self.random.choice((RESET, CLOSE, CLOSE, CLOSE, OPEN, OPEN))
+            code = self._useful() if chance < 0.8 else self.random.choice((RESET, CLOSE, OPEN))
             life_ms = self.random.choice((None, None, None, 300, 2_000, 29_000))
             self.issue(code, life_ms, twice=chance > 0.9)
+
+    def _useful(self) -> int:
+        """Return a command that changes something, or would."""
+        pack = self.battery.simulator.pack
+        if pack.reset_required:
+            return RESET
+        return CLOSE if pack.phase is Phase.OPEN else OPEN
 
     def issue(self, code: int, life_ms: int | None = None, *, twice: bool = False) -> str:
         """Give a command; return its id."""
