@@ -47,10 +47,10 @@ class BoxClock:
             self._wait(event.is_set, max(timeout_s, self._grain_s))
         return event.is_set()
 
-    def reboot(self) -> None:
-        """Start the machine anew: the process is up 10 s after power came."""
+    def reboot(self, up_s: float) -> None:
+        """Start the machine anew; its clock has counted `up_s` [s] when the process starts."""
         self._boots += 1
-        self._boot_s = self._true_s() - 10.0
+        self._boot_s = self._true_s() - up_s
 
 
 class PlatformClock:

@@ -132,7 +132,7 @@ class World:
         self.link.world = self
         state = self.box.config.state_dir
         ledger = Ledger(state / "journal.db", state / "queue.db", folder / "platform.db")
-        self.invariants = Invariants(ledger, limits, true_s, self.platform.key)
+        self.invariants = Invariants(ledger, limits, self.box_clock, true_s, self.platform.key)
         self.link.heard.append(self.invariants.heard)
         profile, database = loaded(self.box.config.devices[0].profile)
         self.battery = Battery(profile, database, self.link, self.random, self.now_s)
@@ -387,7 +387,7 @@ class World:
 
         def boot() -> None:
             if reboot:
-                self.box_clock.reboot()
+                self.box_clock.reboot(0.9 * down_s)
             self._boot()
 
         self.later(down_s, "power", boot)
