@@ -1,8 +1,12 @@
 """Many short runs: each seed is a world of its own, so that a fault found replays in seconds."""
 
+import multiprocessing
 import tempfile
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from random import Random
 
@@ -10,7 +14,10 @@ from tests.simulation.invariants import Violation
 from tests.simulation.world import World
 
 EPISODE_STEPS = 2500
+WORLDS_A_JOB = 4  # handed out at a time
 MEMORY_DISK = Path("/dev/shm")  # noqa: S108 - durability itself is not what is tested here
+
+Say = Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -104,3 +111,37 @@ def _count(summary: Summary, world: World) -> None:
     summary.traces.append(world.trace)
     for steps in world.invariants.ledger.steps.values():
         summary.ends[f"{steps[-1].state} {steps[-1].reason}".strip()] += 1
+
+
+def one(seed: int) -> Summary:
+    """Run one world in a process of its own."""
+    summary = Summary()
+    episode(seed, summary)
+    return summary
+
+
+def many(
+    seed: int, steps: int, *, episodes: int | None = None, jobs: int = 2, say: Say = lambda _: None
+) -> Summary:
+    """Run worlds with seeds from `seed` on until so many steps are done.
+
+    Args:
+        seed: of the first world.
+        steps: at least so many.
+        episodes: exactly so many worlds instead.
+        jobs: processes at a time.
+        say: called with each broken promise.
+    """
+    total = Summary()
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        for first in count(seed, jobs * WORLDS_A_JOB):
+            left = (steps - total.steps + EPISODE_STEPS - 1) // EPISODE_STEPS
+            wanted = left if episodes is None else episodes - total.episodes
+            if wanted <= 0:
+                return total
+            last = first + min(wanted, jobs * WORLDS_A_JOB)
+            for summary in pool.map(one, range(first, last)):
+                total.add(summary)
+                for found in summary.found:
+                    say(str(found))
+    return total

@@ -93,6 +93,10 @@ class Platform:
         self._start()
         self.up = True
 
+    def hang_up(self) -> None:
+        """The device's process has died, and its machine said so: nobody waits any more."""
+        self._polls.clear()
+
     # --- operators
 
     def issue(self, code: int, expires_in_ms: int | None, key: str) -> str:

@@ -382,8 +382,10 @@ class World:
         self.box.crash()
         for socket in list(self.link.sockets):
             socket.shutdown()
-        if reboot:
+        if reboot:  # without power nobody says good-bye: the platform's polls stay half open
             self.link.queue.clear()
+        else:
+            self.platform.hang_up()
 
         def boot() -> None:
             if reboot:
