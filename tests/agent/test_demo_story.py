@@ -141,6 +141,29 @@ def test_a_command_that_never_ends_is_named() -> None:
     assert stage.now_s - began_s > COMMAND_S
 
 
+@pytest.mark.parametrize(("gaps", "proven"), [(2, True), (3, False)])
+def test_after_a_gap_a_person_decides_again(gaps: int, *, proven: bool) -> None:
+    """A close refused because frames came late is given anew, as a new command, a few times."""
+    stage = Stage()
+    send, left = stage.send, gaps
+
+    def busy(command: int) -> str:
+        nonlocal left
+        if command != CLOSE or not left:
+            return send(command)
+        left -= 1
+        last = {"state": "rejected", "reason": "blocked-by-health", "detail": "steady for 2 s"}
+        stage._records[f"gap-{left}"] = {"state": "rejected", "events": [last]}
+        return f"gap-{left}"
+
+    stage.send = busy  # type: ignore[method-assign]  # the platform of a busy machine
+    if proven:
+        lines = [line.text for line in stage.play()]
+        assert sum("a person waits and decides again" in line for line in lines) == gaps
+    else:
+        assert "the command is rejected (blocked-by-health: steady for 2 s)" in stage.missing()
+
+
 def test_a_close_that_should_be_refused_and_is_not() -> None:
     """A platform that lets a close through with a latched fault fails the story."""
     stage = Stage()

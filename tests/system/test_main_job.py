@@ -84,8 +84,13 @@ def test_details_carry_alarms_telemetry_and_box(site: Plant) -> None:
     assert (alarm["label_zh"], alarm["label_en"]) == ("绝缘电阻低", "Insulation resistance low")
     assert alarm["since"] is not None
     assert len(found["telemetry"]["cell_voltage"]) == 48
-    assert 59 < found["telemetry"]["soc"] < 61
     assert found["box"]["read_only"] is False
+
+    def soc() -> Any:  # noqa: ANN401 - null until its message was heard
+        details = site.operator.get("/bms-control/details", params=query).json()["data"]
+        return details["telemetry"]["soc"]
+
+    assert 59 < until(soc) < 61
 
 
 @pytest.mark.slow
@@ -240,10 +245,16 @@ def test_a_restart_sends_nothing_and_delivers_what_was_left(own_site: Plant) -> 
 @pytest.mark.slow
 def test_an_interrupted_command_is_not_sent_again(site: Plant) -> None:
     """Stopped between frame and proof: after the start it is unknown until the bus shows it."""
-    site.wrong("slow=1.5")
+    site.wrong("slow=3")
     steady(site, CLOSE)
     command_id = site.send(CLOSE)
-    site.reached(command_id, "acknowledged")
+    journal = site.system.journal
+
+    def acknowledged() -> bool:
+        entry = journal.entry(command_id)
+        return entry is not None and entry.state == "acknowledged"
+
+    until(acknowledged)
     until(lambda: len(site.control_frames()) == 3)
     assert site.stop() == 0
     site.start()
@@ -265,19 +276,27 @@ def test_an_outage_of_the_platform_loses_nothing(own_site: Plant) -> None:
     until(lambda: not site.system.outbox.batch(site.uid))
     before = [each["sequence"] for each in site.reports()]
     site.ems.stop()
-    for key in ("soc_low_alarm", "cell_high_temp_alarm", "insulation_low_alarm"):
+    keys = ("soc_low_alarm", "cell_high_temp_alarm", "insulation_low_alarm")
+    for key in keys:
         site.battery(partial(Pack.raise_alarm, key=key))
         until(lambda: count() == 1)
         site.battery(partial(Pack.clear_alarm, key=key))
         until(lambda: count() == 0)
+
+    def edges() -> list[str]:
+        waiting = site.system.outbox.batch(site.uid)
+        return [str(item.body["key"]) for item in waiting if item.kind == "alarm"]
+
+    until(lambda: len([key for key in edges() if key in keys]) == 2 * len(keys))
     kept = [item.sequence for item in site.system.outbox.batch(site.uid)]
-    assert len(kept) >= 6 * 2, "six changes of status, six edges of alarms"
     site.ems.restart()
     until(lambda: not site.system.outbox.batch(site.uid), 30.0)
     after = site.reports()
     sequences = [each["sequence"] for each in after]
-    assert sequences == before + kept
-    assert len(set(sequences)) == len(sequences)
-    counts = [each["body"]["alarm_status"] for each in after if each["kind"] == "status"]
-    assert counts[-6:] == [1, 0, 1, 0, 1, 0]
+    assert len(set(sequences)) == len(sequences), "none came twice"
+    assert sequences[: len(before) + len(kept)] == before + kept, "none is missing"
+    told = [each["body"] for each in after if each["kind"] == "alarm"]
+    assert [body["key"] for body in told if body["key"] in keys] == [
+        key for key in keys for _ in range(2)
+    ]
     site.shows(operating_status=2, alarm_status=0, disconnected=0)
