@@ -81,7 +81,7 @@ class Ems:
         assert self._process is not None
         if self._process.poll() is None:
             os.kill(self._process.pid, how)
-        return self._process.wait(timeout=10)
+        return self._process.wait(timeout=30)
 
     def log(self) -> str:
         """Return all that the process wrote."""
