@@ -5,7 +5,7 @@ The judge is tests/agent/eyewitness.py. A failing run is printed as a program th
 
 import sqlite3
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -24,8 +24,37 @@ from tests.agent.eyewitness import Eyewitness
 from tests.agent.rig import CLOSE, OPEN, RESET, Rig, quick_rig
 
 CODES = st.sampled_from([CLOSE, CLOSE, CLOSE, OPEN, OPEN, RESET])
-STATES = st.sampled_from(["accepted", "gated", "sending", "sent", "succeeded", "held", "unknown"])
-LONGEST_S = 5.0 + 5.0 + 3.0  # window, wait of an open, hold
+LIVES_S = st.sampled_from([10.0, 10.0, 10.0, 10.0, 1.0, 0.2, 0.0])
+WAITS_S = st.sampled_from([0.002, 0.03, 0.15, 0.5, 1.0, 3.0, 11.0])
+ROWS = st.sampled_from(["accepted", "gated", "sending", "sent", "succeeded", "held", "unknown"])
+SETTLE_S = 26.0  # two windows, two waits of an open, two holds
+
+# What the battery does wrong, see bms_can/misbehaviour.py.
+MISDEEDS = (
+    *("ignore_close", "ignore_open", "ignore_reset", "refuse_close", "no_ack", "welded"),
+    *("precharge_fails", "reverts=1", "slow=2", "flapping=0.2", "silent", "silent=BAU_Alarms"),
+    *("silent=BAU_State", "frozen_counter=BAU_State", "wrong_checksum=BAU_Faults"),
+)
+# What happens to it that is not our doing.
+EVENTS: Mapping[str, Callable[[Rig], object]] = {
+    "alarm": lambda rig: rig.pack.raise_alarm("cell_high_temp_alarm", 2),
+    "fault": lambda rig: rig.pack.raise_alarm("machine_fault", 3, latched=True),
+    "stop": lambda rig: rig.pack.press_emergency_stop(),
+    "local": lambda rig: setattr(rig.pack, "remote", False),
+    "load": lambda rig: rig.pack.request_current(120.0),
+    "close": lambda rig: rig.pack.command(CLOSE, rig.clock.monotonic_s()),
+    "open": lambda rig: rig.pack.command(OPEN, rig.clock.monotonic_s()),
+}
+# What goes wrong with bus and box.
+TROUBLES: Mapping[str, Callable[[Rig], object]] = {
+    "no echo": lambda rig: setattr(rig.wire, "echo", False),
+    "held": lambda rig: setattr(rig.wire, "held", True),
+    "deaf": lambda rig: setattr(rig.wire, "deaf", True),
+    "full": lambda rig: setattr(rig.wire, "error", SendFailed("Transmit buffer full")),
+    "down": lambda rig: setattr(rig, "port_is_open", False),
+    "master": lambda rig: rig.master_elsewhere(),
+    "locked": lambda rig: rig.lock_out(),
+}
 
 
 class Killed(Exception):
@@ -46,55 +75,38 @@ class AnyOrder(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Repair everything; then every command must come to its end."""
         try:
-            self.heal()
-            self.pass_time(LONGEST_S)
-            self.pass_time(LONGEST_S)
+            self.set_right("all")
+            self.pass_time(SETTLE_S)
             self.promises_hold()
-            assert {
-                identity: state for identity, state in self.states() if state not in FINAL
-            } == {}
+            open_ends = {identity: state for identity, state in self.states() if state not in FINAL}
+            assert open_ends == {}
             assert self.rig.journal.verify() == []
         finally:
             self.rig.stop()
             self._folder.cleanup()
 
-    def heal(self) -> None:
-        """End every fault."""
-        rig = self.rig
-        rig.journal.before = rig.journal.after = lambda _: None
-        rig.wire.echo, rig.wire.held, rig.wire.deaf, rig.wire.error = True, False, False, None
-        rig.port_is_open = True
-        rig.misbehave()
-
     # --- the platform
 
-    @rule(code=CODES, life_s=st.sampled_from([0.0, 0.2, 1.0, 5.0, 10.0]), cancelled=st.booleans())
-    def offer(self, code: CommandCode, life_s: float, *, cancelled: bool) -> None:
-        """Offer a new command, seldom with its withdrawal."""
-        self.rig.offer(code, life_s=life_s, cancelled=cancelled and life_s == 1.0)
+    @rule(code=CODES, life_s=LIVES_S, wait_s=WAITS_S)
+    def offer(self, code: CommandCode, life_s: float, wait_s: float) -> None:
+        """Offer a new command and let time pass."""
+        self.rig.offer(code, life_s=life_s)
+        self.pass_time(wait_s)
 
-    @rule(data=st.data(), cancelled=st.booleans())
-    def offer_known(self, data: st.DataObject, *, cancelled: bool) -> None:
-        """Offer a known command again, perhaps to withdraw it."""
-        if self.rig.offered:
+    @rule(data=st.data(), how=st.sampled_from(["again", "withdrawn", "as another", "all"]))
+    def offer_known(self, data: st.DataObject, how: str) -> None:
+        """Offer a known id again: as it was, withdrawn, as another command; or poll for all."""
+        if how == "all":
+            self.rig.offer_again()
+        elif self.rig.offered:
             identity = data.draw(st.sampled_from(sorted(self.rig.offered)))
             code = self.rig.offered[identity].command.code
-            self.rig.offer(code, identity, life_s=5.0, cancelled=cancelled)
-
-    @rule(data=st.data(), code=CODES)
-    def offer_another_under_a_known_id(self, data: st.DataObject, code: CommandCode) -> None:
-        """Offer a known id, mostly as another command."""
-        if self.rig.offered:
-            self.rig.offer(code, data.draw(st.sampled_from(sorted(self.rig.offered))))
-
-    @rule()
-    def offer_everything(self) -> None:
-        """Poll."""
-        self.rig.offer_again()
+            other = data.draw(CODES) if how == "as another" else code
+            self.rig.offer(other, identity, life_s=5.0, cancelled=how != "again")
 
     # --- time
 
-    @rule(seconds=st.sampled_from([0.002, 0.03, 0.15, 0.5, 1.0, 3.0, 11.0]))
+    @rule(seconds=WAITS_S)
     def pass_time(self, seconds: float) -> None:
         """Let time pass; a kill on the way starts the agent anew."""
         try:
@@ -110,130 +122,79 @@ class AnyOrder(RuleBasedStateMachine):
         self.witness.restarted()
         self.rig.offer_again()
 
-    # --- the disk
+    # --- while a row is being written
 
-    @rule(at=STATES, after=st.booleans())
-    def kill_at(self, at: str, *, after: bool) -> None:
-        """Let the next row of this kind be the last thing that the agent does."""
-        self._at_next(at, lambda: _raise(Killed()), after=after)
-
-    @rule(at=STATES, after=st.booleans())
-    def fail_at(self, at: str, *, after: bool) -> None:
-        """Let the next row of this kind not be written, or seem not to be."""
-        self._at_next(at, lambda: _raise(JournalFailed("disk I/O error")), after=after)
-
-    @rule(at=STATES, seconds=st.sampled_from([0.3, 2.0, 20.0]))
-    def slow_at(self, at: str, seconds: float) -> None:
-        """Let the next row of this kind take its time."""
-        self._at_next(at, lambda: self.rig.bus_goes_on(seconds), after=True)
-
-    @rule(at=STATES, code=CODES)
-    def offer_at(self, at: str, code: CommandCode) -> None:
-        """Let a command arrive while a row is being written."""
-        self._at_next(at, lambda: _drop(self.rig.offer(code)), after=True)
-
-    @rule(at=STATES)
-    def trip_at(self, at: str) -> None:
-        """Press the emergency stop while a row is being written."""
-
-        def trip() -> None:
-            self.rig.pack.press_emergency_stop()
-            self.rig.bus_goes_on(0.25)
-
-        self._at_next(at, trip, after=True)
-
-    def _at_next(self, at: str, action: Callable[[], None], *, after: bool) -> None:
-        journal = self.rig.journal
+    @rule(
+        code=CODES,
+        at=ROWS,
+        what=st.sampled_from(["kill", "fail", "slow", "slower", "offer", "withdraw", *EVENTS]),
+        after=st.booleans(),
+        wait_s=WAITS_S,
+    )
+    def offer_and(
+        self, code: CommandCode, at: str, what: str, wait_s: float, *, after: bool
+    ) -> None:
+        """Offer a command; something happens while one of its rows is being written."""
+        rig, journal = self.rig, self.rig.journal
+        identity = f"crossed-{len(rig.offered)}"
+        actions: dict[str, Callable[[], object]] = {
+            "kill": lambda: _raise(Killed()),
+            "fail": lambda: _raise(JournalFailed("disk I/O error")),
+            "slow": lambda: rig.bus_goes_on(0.4),
+            "slower": lambda: rig.bus_goes_on(12.0),
+            "offer": lambda: rig.offer(OPEN if code is CLOSE else CLOSE),
+            "withdraw": lambda: rig.offer(code, identity, cancelled=True),
+        }
 
         def happen(state: str) -> None:
             if state == at:
                 journal.before = journal.after = lambda _: None
-                action()
+                if what in EVENTS:
+                    EVENTS[what](rig)
+                    rig.bus_goes_on(0.25)
+                else:
+                    actions[what]()
 
         if after:
             journal.after = happen
         else:
             journal.before = happen
+        rig.offer(code, identity)
+        self.pass_time(wait_s)
 
-    # --- the bus
+    # --- battery, bus, box
 
-    @rule(echo=st.booleans(), held=st.booleans(), deaf=st.booleans())
-    def disturb_wire(self, *, echo: bool, held: bool, deaf: bool) -> None:
-        """Lose echoes, hold frames back, keep them from the battery."""
-        self.rig.wire.echo, self.rig.wire.held, self.rig.wire.deaf = echo, held, deaf
+    @rule(what=st.sampled_from([*MISDEEDS, *EVENTS, *TROUBLES]))
+    def disturb(self, what: str) -> None:
+        """Let something go wrong, until it is set right."""
+        if what in MISDEEDS:
+            self.rig.misbehave(what)
+        else:
+            {**EVENTS, **TROUBLES}[what](self.rig)
 
-    @rule(fails=st.booleans(), is_open=st.booleans())
-    def disturb_port(self, *, fails: bool, is_open: bool) -> None:
-        """Refuse frames, or be gone."""
-        self.rig.wire.error = SendFailed("Transmit buffer full") if fails else None
-        self.rig.port_is_open = is_open
-
-    @rule()
-    def another_master(self) -> None:
-        """Hear our close from somebody else."""
-        self.rig.master_elsewhere()
-
-    @rule()
-    def look_at_bus(self) -> None:
-        """A person has looked: queue empty, no other master."""
-        self.heal()
-        self.rig.wire._queue.clear()
-        self.rig.device.control.clear()
-        self.witness.cleared()
-
-    # --- the battery
-
-    @rule(
-        wrong=st.sets(
-            st.sampled_from(
-                [
-                    *("ignore_close", "ignore_open", "ignore_reset", "refuse_close", "no_ack"),
-                    *("welded", "precharge_fails", "reverts=1", "slow=2", "flapping=0.2"),
-                    *("silent", "silent=BAU_Alarms", "silent=BAU_State"),
-                    *("frozen_counter=BAU_State", "wrong_checksum=BAU_Faults"),
-                ]
-            ),
-            max_size=2,
-        )
-    )
-    def misbehave(self, wrong: set[str]) -> None:
-        """Let the battery do something wrong."""
-        self.rig.misbehave(*sorted(wrong))
-
-    @rule()
-    def be_good(self) -> None:
-        """Repair the battery and clear its faults."""
-        pack = self.rig.pack
-        self.rig.misbehave()
-        pack.release_emergency_stop()
-        for key in list(pack.alarms):
-            pack.clear_alarm(key)
-        pack.remote = True
-        pack.request_current(0.0)
-        pack.command(RESET, self.rig.clock.monotonic_s())
-
-    @rule(what=st.sampled_from(["alarm", "fault", "stop", "local", "load", "close", "open"]))
-    def at_the_battery(self, what: str) -> None:
-        """Let something happen to the battery that is not our doing."""
-        pack, now_s = self.rig.pack, self.rig.clock.monotonic_s()
-        actions: dict[str, Callable[[], object]] = {
-            "alarm": lambda: pack.raise_alarm("cell_high_temp_alarm", 2),
-            "fault": lambda: pack.raise_alarm("machine_fault", 3, latched=True),
-            "stop": pack.press_emergency_stop,
-            "local": lambda: setattr(pack, "remote", not pack.remote),
-            "load": lambda: pack.request_current(120.0),
-            "close": lambda: pack.command(CLOSE, now_s),
-            "open": lambda: pack.command(OPEN, now_s),
-        }
-        actions[what]()
-
-    @rule(locked=st.booleans())
-    def lock_out(self, *, locked: bool) -> None:
-        """Set or clear the local lock-out."""
-        if locked:
-            self.rig.lock_out()
-        elif self.rig.journal.lockout() is not None:
-            self.rig.journal.clear_lockout("electrician", Stamp.of(self.rig.clock))
+    @rule(what=st.sampled_from(["battery", "bus", "box", "all", "all", "all"]))
+    def set_right(self, what: str) -> None:
+        """Repair the battery; look at the bus and clear what is latched; end the lock-out."""
+        rig, pack = self.rig, self.rig.pack
+        if what in {"battery", "all"}:
+            rig.misbehave()
+            pack.release_emergency_stop()
+            for key in list(pack.alarms):
+                pack.clear_alarm(key)
+            pack.remote = True
+            pack.request_current(0.0)
+            pack.command(RESET, rig.clock.monotonic_s())
+        if what in {"bus", "all"}:
+            rig.wire.echo, rig.wire.held, rig.wire.deaf, rig.wire.error = True, False, False, None
+            rig.port_is_open = True
+            rig.wire._queue.clear()
+            rig.device.control.clear()
+            self.witness.cleared()
+        if what in {"box", "all"}:
+            rig.journal.before = rig.journal.after = lambda _: None
+            if rig.journal.lockout() is not None:
+                rig.journal.clear_lockout("electrician", Stamp.of(rig.clock))
+        self.pass_time(1.0)
 
     @initialize(closed=st.booleans())
     def begin(self, *, closed: bool) -> None:
@@ -262,10 +223,6 @@ class AnyOrder(RuleBasedStateMachine):
 
 def _raise(error: Exception) -> None:
     raise error
-
-
-def _drop(_: object) -> None:
-    """Return nothing."""
 
 
 TestAnyOrder = AnyOrder.TestCase
