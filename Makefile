@@ -3,7 +3,7 @@ PY ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
 
-.PHONY: demo test check cover real-logs mutants bench power-cut crash setup lock clean
+.PHONY: demo test check cover real-logs mutants bench power-cut crash simulate expiry setup lock clean
 demo: $(SETUP)
 	$(BIN)/bms-agent demo
 
@@ -28,6 +28,15 @@ power-cut: $(SETUP)
 
 crash: $(SETUP)
 	$(BIN)/python -m bench.crash $(N)
+
+STEPS ?= 100000
+SEED ?= 1
+simulate: $(SETUP)
+	$(BIN)/python -m bench.simulate --steps $(STEPS) --seed $(SEED)
+
+CASES ?= 100000
+expiry: $(SETUP)
+	$(BIN)/python -m bench.expiry --cases $(CASES)
 
 # Minutes, not seconds. What survives is explained in docs/safety.md.
 mutants: .venv-mutants/.ready
