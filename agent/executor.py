@@ -26,15 +26,15 @@ from agent.errors import JournalFailed
 from agent.gate import Gate
 from agent.journal import Journal
 from agent.record import Recorder
-from agent.run import Run, checks_evidence, frames_evidence
+from agent.run import Run, checks_evidence, frames_evidence, status_evidence
 from agent.session import Session, Step, life_over
 from bms_can.commands import FINAL, Command, CommandState, Reason
 from bms_can.confirmation import effect_seen
 from bms_can.interlocks import must_wait_for_current, refusal
 from bms_can.profile import CommandCode, CommandPlan
+from bms_can.status import derive_status
 
 FAST_S, IDLE_S = 0.005, 0.1
-NO_OP = Step(CommandState.SUCCEEDED, Reason.NO_OP, "already so; no frame was sent")
 OPEN_MARGIN_S = 0.5  # an open that waits for the current goes out this long before its life ends
 
 
@@ -138,8 +138,8 @@ class Executor:
             detail = f"command {current.command.id} is under way"
             reason = Reason.COMMAND_ALREADY_IN_EXECUTION
             self._apply(run, Step(CommandState.REJECTED, reason, detail))
-        elif not _closes(current) and self._is_there_already(run, self._clock.monotonic_s()):
-            self._apply(run, NO_OP)
+        elif not _closes(current) and (no_op := self._no_op(run)) is not None:
+            self._apply(run, no_op)
         else:
             self._apply(current, _superseded(current, run.command))
             self._current = run
@@ -180,13 +180,11 @@ class Executor:
         return life_over(run.command, self._clock)
 
     def _judge(self, run: Run) -> Step | None:
-        end = self._early_end(run)
+        end = self._early_end(run) or self._no_op(run)
         if end is not None:
             return end
         box = self._gate.box()
         now_s = self._clock.monotonic_s()
-        if self._is_there_already(run, now_s):
-            return NO_OP
         situation = self._gate.situation(now_s, box)
         checks = self._gate.checks(run.command.code, situation)
         evidence = {"interlocks": checks_evidence(checks)}
@@ -206,15 +204,20 @@ class Executor:
         wait_s = self._device.profile.interlocks.open_wait_s
         return min(run.accepted_s + wait_s, run.command.deadline_s - OPEN_MARGIN_S)
 
-    def _is_there_already(self, run: Run, now_s: float) -> bool:
-        """Tell whether the bus shows the effect before anything was sent, and that it will stay."""
+    def _no_op(self, run: Run) -> Step | None:
+        """Return the end of a command whose effect the bus shows already, and for good."""
+        now_s = self._clock.monotonic_s()
         if run.plan is None or self._device.read_only:
-            return False
+            return None
         unsure = self._gate.may_be_closing(now_s) or self._aftermaths.unsure_of_close()
         if _opens(run) and unsure:
-            return False
-        signals = self._device.table.snapshot()
-        return effect_seen(run.plan, signals, self._device.profile, now_s)
+            return None
+        signals, profile = self._device.table.snapshot(), self._device.profile
+        if not effect_seen(run.plan, signals, profile, now_s):
+            return None
+        evidence = {"status": status_evidence(derive_status(signals, profile, now_s))}
+        detail = "already so; no frame was sent"
+        return Step(CommandState.SUCCEEDED, Reason.NO_OP, detail, evidence)
 
     def _write_then_send(self, run: Run, plan: CommandPlan) -> Step | None:
         """Durable row first, then look at everything once more, then the first frame.

@@ -6,6 +6,7 @@ from bms_can.commands import Command, CommandState
 from bms_can.frame import Frame, frame_text
 from bms_can.interlocks import Check
 from bms_can.profile import CommandPlan
+from bms_can.status import BmsStatus
 from bms_can.table import Watch
 
 
@@ -82,3 +83,13 @@ def frames_evidence(frames: list[Frame]) -> list[dict[str, object]]:
         }
         for frame in frames
     ]
+
+
+def status_evidence(status: BmsStatus) -> dict[str, object]:
+    """Return what the battery shows, in the form of the journal and the wire."""
+    return {
+        "operating_status": None if status.operating is None else int(status.operating),
+        "contactor": status.contactor.value,
+        "alarms": [alarm.key for alarm in status.alarms],
+        "age_s": None if status.age_s is None else round(status.age_s, 4),
+    }

@@ -81,6 +81,9 @@ def test_what_is_so_already_needs_no_frame(rig: Rig, code: CommandCode) -> None:
     identity = rig.offer(code)
     rig.run(0.01)
     assert rig.outcome(identity) == (S.SUCCEEDED, R.NO_OP)
+    shown = cast("dict[str, object]", rig.event(identity, S.SUCCEEDED).evidence["status"])
+    assert (shown["operating_status"], shown["alarms"]) == (2 if code is CLOSE else 1, [])
+    assert shown["contactor"] == ("closed" if code is CLOSE else "open")
     rig.run(3.0)
     assert rig.life(identity) == [S.ACCEPTED, S.SUCCEEDED, S.HELD]
     assert rig.frames() == []

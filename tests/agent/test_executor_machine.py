@@ -69,6 +69,7 @@ class AnyOrder(RuleBasedStateMachine):
         self._folder = tempfile.TemporaryDirectory(prefix="machine-")
         self.rig: Rig = quick_rig(Path(self._folder.name))
         self.witness = Eyewitness(self.rig, steady_s=0.3)
+        self.rig.run(1.0)  # until the witness has heard the battery as long as the agent must
         self.ends: dict[str, str] = {}
         self.boots = 1
 

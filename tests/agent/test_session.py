@@ -114,6 +114,19 @@ def test_a_lost_echo_of_a_repetition_ends_the_lease(rig: Rig) -> None:
     assert rig.life(identity) == WHOLE_LIFE
 
 
+def test_one_frame_is_on_its_way_at_most(tmp_path: Path) -> None:
+    """A repetition that is due waits for the echo of the frame before it."""
+    rig = quick_rig(tmp_path, with_plan(CLOSE, period_s=0.02))
+    rig.do(CLOSE, 0.015)
+    assert len(rig.frames()) == 1
+    rig.wire.held = True
+    rig.run(0.045)
+    assert len(rig.frames()) == 2
+    rig.wire.held = False
+    rig.run(0.05)
+    assert len(rig.frames()) == 3
+
+
 def test_an_open_goes_on_without_echoes(tmp_path: Path) -> None:
     """An open repeats its frame all the same: it is the safe direction."""
     rig = quick_rig(tmp_path)
