@@ -48,6 +48,7 @@ LIFE_S = {CLOSE: 10.0, RESET: 30.0, OPEN: 60.0}  # as the platform gives them
 CONTROL_ID = 0x1811F4E5
 WARM_UP_S = 3.5  # longer than `steady_s` of the shipped profile
 HELD_S = 12.0  # a healthy command of the shipped profile is held by then
+BOOT_S = 10.0  # from the start of the machine to that of the agent
 QUICK_S = 0.3  # precharge of a battery for tests of many lives
 LATENCY_S = 0.001  # a frame of ours is on the bus so long after it was handed over
 LEAST_STEP_S = 1e-4
@@ -269,7 +270,8 @@ class Rig:
         self.stop()
         self.battery_alone(down_s)
         if boot_id:
-            self.clock.reboot(boot_id)
+            self.battery_alone(BOOT_S)
+            self.clock.reboot(boot_id, BOOT_S)
             now_s = self.clock.monotonic_s()
             self.simulator = rebased(self.simulator.pack, now_s, telemetry=self._telemetry)
         self.start()
