@@ -15,7 +15,7 @@ from bms_can.frame import frame_text
 from bms_can.profile import CommandCode
 from tests.box import STEP_S, UID, Box, Tape, box
 from tests.disk import Disk, Op
-from tests.power_cuts import scratch
+from tests.scratch import scratch
 
 SYNC_S = 10
 BLOCK = 4096

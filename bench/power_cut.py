@@ -13,7 +13,8 @@ from random import Random
 
 import apsw
 
-from tests.power_cuts import NORMAL, OFF, images, judge, record, scratch
+from tests.power_cuts import NORMAL, OFF, images, judge, record
+from tests.scratch import scratch
 
 DEFAULT, CHUNK, COMPARED = 2000, 250, 250
 PROCESSES = 2

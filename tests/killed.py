@@ -16,7 +16,8 @@ from agent.journal_rows import Stamp
 from bms_can.commands import LONGEST_LIFE_S, Command, Reason
 from bms_can.profile import CommandCode
 from tests.box import Box, Tape, box
-from tests.power_cuts import NO_RTC, scratch
+from tests.power_cuts import NO_RTC
+from tests.scratch import scratch
 
 CLOSE, OPEN, RESET = (
     CommandCode.CLOSE_CONTACTOR,

@@ -1,18 +1,15 @@
 """Power cuts, the experiment: a box at work on a disk that remembers, and images of that disk.
 
-Each image is what a power cut at some operation leaves (tests/power.py). It is opened by the
-product on the standard library's SQLite, and must hold exactly what the last acknowledged commit
-left, or the commit that was under way.
+Each image (tests/power.py) is opened by the product on the standard library's SQLite, and must hold
+what the last acknowledged commit left, or the one under way.
 """
 
 import hashlib
-import os
 import sqlite3
-import tempfile
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -221,15 +218,6 @@ def _head_file(recording: Recording, cut: int, random: Random) -> dict[str, byte
     text = canonical({"seq": content.seq, "hash": content.hash}).encode()
     found = random.choice((None, b"", bytes(128), text))
     return {} if found is None else {"journal.db.head": found}
-
-
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """Give an empty folder, in memory where there is one: the images need no disk of their own."""
-    memory = Path("/dev/shm")  # noqa: S108 - a folder with a random name is made in it
-    where = memory if os.access(memory, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="power-", dir=where) as folder:
-        yield Path(folder)
 
 
 def judge(recording: Recording, image: Image, folder: Path) -> Counter[str]:

@@ -28,7 +28,7 @@ from tests.killed import (
     sends_close,
     started,
 )
-from tests.power_cuts import scratch
+from tests.scratch import scratch
 
 
 @pytest.fixture(scope="module")

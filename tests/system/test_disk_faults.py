@@ -26,7 +26,7 @@ from bms_can.commands import Reason
 from bms_can.profile import CommandCode, OperatingStatus
 from tests.box import Box, box
 from tests.disk import Disk, Faults
-from tests.power_cuts import scratch
+from tests.scratch import scratch
 
 ROOT = Path(__file__).parents[2]
 CLOSE, OPEN = CommandCode.CLOSE_CONTACTOR, CommandCode.OPEN_CONTACTOR

@@ -21,8 +21,8 @@ from tests.power_cuts import (
     judge,
     judge_acknowledged,
     record,
-    scratch,
 )
+from tests.scratch import scratch
 
 IMAGES = 500  # in CI
 

@@ -8,7 +8,7 @@ import pytest
 
 from agent.errors import JournalFailed, OutboxFailed
 from tests.killed import check_box, kill_at_work, started
-from tests.power_cuts import scratch
+from tests.scratch import scratch
 
 FILES = ("journal.db", "journal.db-wal", "journal.db.head", "queue.db", "queue.db-wal")
 
