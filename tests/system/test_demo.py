@@ -1,14 +1,12 @@
 """`bms-agent demo` as a person runs it: it proves each step, and admits when a proof is missing."""
 
-import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
+from tests.system.conftest import Started
+
 LONGEST_S = 120.0
-DEMO = [sys.executable, "-m", "agent", "demo", "--once", "--plain"]
 
 
 @dataclass(frozen=True)
@@ -21,27 +19,13 @@ class Ended:
 
 
 @pytest.fixture(scope="module")
-def demos() -> Iterator[dict[str, Ended]]:
-    """Run the story on a good and on a bad battery, side by side: each waits most of its time."""
-    started = {
-        fault: subprocess.Popen(  # noqa: S603 - our own program
-            [*DEMO, *(["--fault", fault] if fault else [])],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for fault in ("", "ignore_close")
-    }
-    try:
-        ended = {}
-        for fault, process in started.items():
-            out, err = process.communicate(timeout=LONGEST_S)
-            ended[fault] = Ended(process.returncode, out, err)
-        yield ended
-    finally:
-        for process in started.values():
-            process.kill()
-            process.wait()
+def demos(started_demos: Started) -> dict[str, Ended]:
+    """Wait for the demonstrations that were started with the first test of this folder."""
+    ended = {}
+    for fault, process in started_demos.items():
+        out, err = process.communicate(timeout=LONGEST_S)
+        ended[fault] = Ended(process.returncode, out, err)
+    return ended
 
 
 @pytest.mark.slow

@@ -1,0 +1,31 @@
+"""What takes half a minute and waits most of it is started early and read late."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.system.plant import ROOT
+
+DEMO = [sys.executable, "-m", "agent", "demo", "--once", "--plain"]
+FAULTS = ("", "ignore_close")
+Started = dict[str, "subprocess.Popen[str]"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def started_demos(request: pytest.FixtureRequest) -> Iterator[Started]:
+    """Start the demonstration on a good and on a bad battery, if test_demo.py is to run."""
+    wanted = any(item.path.name == "test_demo.py" for item in request.session.items)
+    started = {fault: _demo(fault) for fault in FAULTS if wanted}
+    yield started
+    for process in started.values():
+        process.terminate()  # it takes its platform with it
+        process.communicate(timeout=30)
+
+
+def _demo(fault: str) -> "subprocess.Popen[str]":
+    words = ["--fault", fault] if fault else []
+    return subprocess.Popen(  # noqa: S603 - our own program
+        [*DEMO, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
