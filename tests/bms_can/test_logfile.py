@@ -63,17 +63,19 @@ def test_a_cut_and_a_binary_line_cost_only_themselves(tmp_path: Path) -> None:
 def test_gzip_is_opened(tmp_path: Path) -> None:
     """A packed log reads as the plain one, whatever its name."""
     for name in ("x.log.gz", "site.a.log.gz", "x.log"):
-        assert len(_frames(_written(tmp_path / name, gzip.compress(LINES.encode(, mtime=0))))) == 50
+        assert len(_frames(_written(tmp_path / name, gzip.compress(LINES.encode(), mtime=0)))) == 50
 
 
 def test_a_damaged_archive_gives_what_it_holds(tmp_path: Path) -> None:
     """A log cut by a power failure yields its frames, then one fault."""
-    content = gzip.compress(b"".join(os.urandom(3, mtime=0).hex().encode() + b"\n" for _ in range(5000)))
+    content = gzip.compress(
+        b"".join(os.urandom(3).hex().encode() + b"\n" for _ in range(5000)), mtime=0
+    )
     path = _written(tmp_path / "x.log.gz", content[: len(content) // 2])
     faults = _faults(path)
     assert faults[-1][1] == "damaged archive"
     assert len(faults) > 1000
-    broken = bytearray(gzip.compress(LINES.encode(, mtime=0)))
+    broken = bytearray(gzip.compress(LINES.encode(), mtime=0))
     broken[20] ^= 0xFF
     assert _faults(_written(tmp_path / "y.log.gz", bytes(broken)))[-1][1] == "damaged archive"
 
@@ -92,7 +94,7 @@ def test_other_kinds_are_read_by_python_can(tmp_path: Path, suffix: str) -> None
     expected = [(m.arbitration_id, m.is_extended_id, bytes(m.data)) for m in sent]
     assert [(f.can_id, f.extended, f.data) for f in _frames(path)] == expected
     if suffix in (".asc", ".blf", ".csv"):
-        packed = _written(tmp_path / f"a.b{suffix}.gz", gzip.compress(path.read_bytes(, mtime=0)))
+        packed = _written(tmp_path / f"a.b{suffix}.gz", gzip.compress(path.read_bytes(), mtime=0))
         assert [(f.can_id, f.extended, f.data) for f in _frames(packed)] == expected
 
 
