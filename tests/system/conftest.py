@@ -15,8 +15,8 @@ Started = dict[str, "subprocess.Popen[str]"]
 
 @pytest.fixture(scope="session", autouse=True)
 def started_demos(request: pytest.FixtureRequest) -> Iterator[Started]:
-    """Start the demonstration on a good and on a bad battery, if test_demo.py is to run."""
-    wanted = any(item.path.name == "test_demo.py" for item in request.session.items)
+    """Start the demonstration on a good and on a bad battery, if a test is going to read it."""
+    wanted = any("demos" in getattr(item, "fixturenames", ()) for item in request.session.items)
     started = {fault: _demo(fault) for fault in FAULTS if wanted}
     yield started
     for process in started.values():

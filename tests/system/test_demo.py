@@ -1,10 +1,20 @@
 """`bms-agent demo` as a person runs it: it proves each step, and admits when a proof is missing."""
 
+import fcntl
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
 from dataclasses import dataclass
 
 import pytest
 
 from tests.system.conftest import Started
+from tests.system.plant import ROOT
 
 LONGEST_S = 120.0
 
@@ -56,3 +66,50 @@ def test_a_missing_proof_is_named(demos: dict[str, Ended]) -> None:
     assert "!! Close the contactor: no proof; the command is timed_out" in bad.out
     assert "the BMS did not acknowledge it" in bad.out
     assert "every step was proven" not in bad.out
+
+
+def read_until(master: int, text: bytes | None, seconds: float = 60.0) -> bytes:
+    """Read from a terminal until a text was shown; None: until the program has left it."""
+    shown, end_s = b"", time.monotonic() + seconds
+    while text is None or text not in shown:
+        assert time.monotonic() < end_s, shown[-2000:]
+        if not select.select([master], [], [], 0.5)[0]:
+            continue
+        try:
+            part = os.read(master, 65536)
+        except OSError:  # EIO: the last one who had the terminal open is gone
+            part = b""
+        if not part:
+            assert text is None, shown[-2000:]
+            break
+        shown += part
+    return shown
+
+
+@pytest.mark.slow
+def test_in_a_terminal_it_is_a_picture_and_ctrl_c_ends_it() -> None:
+    """Both halves of the live view are drawn; Ctrl-C gives the screen back, exit 0, no trace."""
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 45, 140, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "agent", "demo"],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        cwd=ROOT,
+        env=os.environ | {"TERM": "xterm-256color"},
+    )
+    os.close(slave)
+    try:
+        shown = read_until(master, b"frames/s")
+        shown += read_until(master, b"1 powered down")
+        process.send_signal(signal.SIGINT)
+        shown += read_until(master, None)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+    for part in (b"battery on CAN", b"agent and platform", b"story", b"\x1b[?1049l"):
+        assert part in shown
+    assert b"Traceback" not in shown
