@@ -41,6 +41,7 @@ class Link:
         handed: frames that `send` took, with their time [s]; `on_wire`: those that went out.
         listeners: called with each frame that goes out.
         heard: called with each frame that a socket gave to its reader.
+        opened: how often somebody opened it or tried to; `asked`: calls of `recv`.
     """
 
     def __init__(
@@ -64,9 +65,12 @@ class Link:
         self.listeners: list[Callable[[can.Message], object]] = []
         self.heard: list[Callable[[can.Message], object]] = []
         self.sockets: list[HostileBus] = []
+        self.opened = 0
+        self.asked = 0
 
     def open(self) -> "HostileBus":
         """Open a socket. A missing interface fails, one that is down does not (trap 2)."""
+        self.opened += 1
         if self.vanished:
             raise OSError(ENODEV, "No such device")
         return HostileBus(link=self)
@@ -168,6 +172,7 @@ class HostileBus(can.BusABC):
 
     def recv(self, timeout: float | None = None) -> can.Message | None:
         """Play the next entry; a silence takes as much time as the link's `wait` lets pass."""
+        self._link.asked += 1
         if len(self.timeouts_s) < KEPT_TIMEOUTS:
             self.timeouts_s.append(timeout)
         if not self.ready():

@@ -235,27 +235,28 @@ class Bite(NamedTuple):
     Attributes:
         promises: one of these breaks first.
         favoured: faults that bring it out soon.
+        first: seed of the first world: one that showed it quickly, when last looked.
     """
 
     promises: tuple[str, ...]
     favoured: tuple[str, ...] = ()
+    first: int = 0
 
 
 PLANTS: dict[Plant, Bite] = {
-    resends_after_a_restart: Bite(("I1", "I4"), ("crash at a hook",)),
-    never_expires: Bite(("I2",), ("network slow", "disk slow")),
-    skips_the_second_look: Bite(("I2", "I3"), ("disk slow",)),
-    ignores_alarms: Bite(("I3",), ("alarm",)),
-    ignores_the_lockout: Bite(("I3",), ("lock-out",)),
-    forgets_what_it_sent: Bite(("I3",)),
+    resends_after_a_restart: Bite(("I1", "I4"), ("crash at a hook",), first=103),
+    never_expires: Bite(("I2",), ("network slow", "disk slow"), first=104),
+    ignores_alarms: Bite(("I3",), ("alarm",), first=104),
+    ignores_the_lockout: Bite(("I3",), ("lock-out",), first=103),
+    forgets_what_it_sent: Bite(("I3",), first=106),
     loses_the_latch: Bite(("I3", "I4"), ("no echo",)),
-    takes_anyone_for_itself: Bite(("I3",), ("foreign master",)),
+    takes_anyone_for_itself: Bite(("I3",), ("foreign master",), first=103),
     sends_before_it_writes: Bite(("I4",)),
     takes_silence_for_powered_down: Bite(("I5",), ("battery silent",)),
-    reopens_what_has_ended: Bite(("I6",), ("answers lost",)),
+    reopens_what_has_ended: Bite(("I6",), ("answers lost",), first=101),
     never_settles: Bite(("I7",)),
-    loses_results: Bite(("I8",), ("network down",)),
-    loses_reports: Bite(("I8",), ("network down", "alarm")),
+    loses_results: Bite(("I8",), ("network down",), first=100),
+    loses_reports: Bite(("I8",), ("network down", "alarm"), first=107),
     sends_what_is_not_listed: Bite(("I9",)),
     logs_the_key: Bite(("I10",)),
     confirms_from_old_frames: Bite(("proof",)),

@@ -7,7 +7,7 @@ import pytest
 from tests.simulation.expiry import Case, Chamber, prove
 from tests.simulation.plants import Plant, never_expires, skips_the_second_look
 
-CASES = 3000
+CASES = 1500
 
 
 @pytest.mark.slow
@@ -25,7 +25,7 @@ def test_no_frame_after_expiry() -> None:
 def test_the_proof_can_fail(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     """A box that does not look at the life of a command, or not again, is found out."""
     plant(monkeypatch)
-    assert prove(400, seed=1).late
+    assert prove(200, seed=1).late
 
 
 QUICK = Case(
@@ -60,9 +60,9 @@ QUICK = Case(
         (QUICK._replace(reboot_at=3), 1, "unknown"),  # nor is `sent`, and the frame is out
     ],
 )
-def test_what_each_delay_costs(tmp_path: Path, case: Case, frames: int, end: str) -> None:
+def test_what_each_delay_costs(folder: Path, case: Case, frames: int, end: str) -> None:
     """A command's life runs from the question on, through answer, disk and waiting."""
-    chamber = Chamber(tmp_path)
+    chamber = Chamber(folder)
     chamber.run(case)
     chamber.close()
     assert (chamber.outcome.frames, *chamber.outcome.ends) == (frames, end)

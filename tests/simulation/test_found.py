@@ -12,9 +12,9 @@ from tests.simulation.world import World
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(folder: Path) -> Iterator[World]:
     """Give a world in which nothing happens by itself; at most 3 closes in 10 minutes."""
-    found = World(1, tmp_path)
+    found = World(1, folder)
     assert found.invariants.limits.close_max == 3
     yield found
     found.close()

@@ -36,9 +36,9 @@ def test_a_seed_replays_identically() -> None:
     assert first != other
 
 
-def test_without_faults_commands_do_what_they_say(tmp_path: Path) -> None:
+def test_without_faults_commands_do_what_they_say(folder: Path) -> None:
     """In a world in order a close, an open and a reset are carried out, proven and told."""
-    world = World(3, tmp_path)
+    world = World(3, folder)
     try:
         world.run_for(5.0)
         ids = []

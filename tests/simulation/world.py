@@ -112,6 +112,7 @@ class World:
         self._build(folder)
 
     def _build(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         true_s = lambda: self.now_s  # noqa: E731 - one word for it
         limits = Limits(self.random.choice((3, 30, 30)), self.random.choice((3, 30, 30)))
         settings: dict[str, object] = {
@@ -335,7 +336,7 @@ class World:
             self.platform.ask_sync()
         else:
             code = self._useful() if chance < 0.8 else self.random.choice((RESET, CLOSE, OPEN))
-            life_ms = self.random.choice((None, None, None, 300, 2_000, 29_000))
+            life_ms = self.random.choice((None, None, None, 300, 2_000, 5_000, 29_000))
             self.issue(code, life_ms, twice=chance > 0.9)
 
     def _useful(self) -> int:
