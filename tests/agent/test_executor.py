@@ -424,6 +424,7 @@ def test_a_waiting_open_can_be_withdrawn(tmp_path: Path) -> None:
     rig = loaded_rig(tmp_path)
     identity = rig.do(OPEN, 3.0)
     rig.offer(OPEN, identity, cancelled=True)
+    rig.offer(OPEN, identity)  # an older answer that was on its way changes nothing
     rig.run(10.0)
     assert rig.life(identity) == [S.ACCEPTED, S.CANCELLED]
     assert rig.frames() == []
