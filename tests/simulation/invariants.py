@@ -24,6 +24,7 @@ REPEAT = 3
 LIFE_CAP_S = {RESET: 60.0, CLOSE: 30.0, OPEN: 120.0}
 WINDOW_S = {RESET: 10.0, CLOSE: 20.0, OPEN: 15.0}
 SLACK_S = 60.0
+LATCHED_AFTER_S = 8.0  # by then the box has written the doubt down, for its next start too
 STALE_S = 30.0  # the platform shows nothing older
 DEADLINE_S = 1.0  # the longest limit of a required message
 STEADY_S = 3.0
@@ -99,6 +100,7 @@ class Invariants:
         witness: frames that the running process heard.
         process: number of the run of the agent.
         issued: commands by id.
+        latched: the bus was in doubt for long enough to be remembered over a restart.
         checks: how often each promise was really put to the test.
     """
 
@@ -114,6 +116,8 @@ class Invariants:
     checks: dict[str, int] = field(default_factory=dict)
     waiting: dict[str, Patience] = field(default_factory=dict)
     outstanding: list[tuple[str, bytes]] = field(default_factory=list)
+    latched_s: float = 0.0
+    latched: bool = False
     last_connected_s: float = float("-inf")
     last_open_s: float = float("-inf")
 
@@ -124,10 +128,12 @@ class Invariants:
         self.process += 1
         self.witness = Witness()
         self.outstanding.clear()
+        self.latched_s = 0.0
 
     def latches_cleared(self) -> None:
         """A person has looked at the bus."""
-        self.witness.foreign = False
+        self.witness.foreign = self.latched = False
+        self.latched_s = 0.0
         self.outstanding.clear()
 
     def heard(self, message: can.Message) -> None:
@@ -184,6 +190,7 @@ class Invariants:
         if code != OPEN:
             self._must(not self.witness.foreign, "I3", "another master was heard")
             self._must(not self.outstanding, "I3", "an earlier frame did not come back")
+            self._must(not self.latched, "I3", "nobody has looked since the bus was in doubt")
             self._must(not self.ledger.lockout(), "I3", "the local lock-out is set")
         self.outstanding.append((command_id, data))
 
@@ -291,6 +298,9 @@ class Invariants:
             self._must(age_s <= limit_s, "I5", f"1 shown, last seen open {age_s:.1f} s ago")
         if not (up and disk):
             return
+        doubt = self.witness.foreign or bool(self.outstanding)
+        self.latched_s = self.latched_s + 1.0 if doubt else 0.0
+        self.latched |= self.latched_s >= LATCHED_AFTER_S
         heard = self.witness.connected(now_s)
         for command_id, patience in self.waiting.items():
             self._be_patient(command_id, patience, heard=heard)

@@ -28,13 +28,14 @@ from tests.simulation.faults import FAULTS, Undo
 from tests.simulation.fibres import Crash, Fibre, Ready
 from tests.simulation.invariants import CLOSE, OPEN, RESET, Invariants, Issued, Limits, Violation
 from tests.simulation.ledger import Ledger
-from tests.simulation.net import Network, Weather
+from tests.simulation.net import LONGEST_TRANSIT_S, Network, Weather
 from tests.simulation.platform import Platform, Request
 
 HOLD_CHANCE = 0.02
 LIFE_MS = {RESET: 30_000, CLOSE: 10_000, OPEN: 60_000}
 LAST_LINES = 400
 QUIET_S = 3.0
+DOZE_S = LONGEST_TRANSIT_S + 1.0
 FAVOURED_SHARE = 0.6
 
 
@@ -396,9 +397,17 @@ class World:
         self.later(down_s, "power", boot)
 
     def suspend(self, seconds: float) -> None:
-        """Let the box sleep; the rest of the world goes on."""
-        self._excused_s = self.now_s + seconds + 30.0
-        self.now_s += seconds
+        """Let the box sleep; the rest of the world goes on, and what is on its way arrives."""
+        end_s = self.now_s + seconds
+        self._excused_s = end_s + 30.0
+        for fibre in self.box.fibres:
+            fibre.hold_s = end_s
+        if seconds > DOZE_S:
+            self.later(DOZE_S, "deep sleep", lambda: self._sleep_until(end_s))
+
+    def _sleep_until(self, end_s: float) -> None:
+        """Leave out the rest: a battery's ticks that nobody hears only cost steps."""
+        self.now_s = max(self.now_s, end_s)
 
     def arm(self, name: str, passes: int) -> None:
         """Let the process die when it comes to a hook, after so many passes."""
