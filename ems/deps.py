@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 from fastapi import Depends, Query, Security
 from fastapi.security import APIKeyHeader
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from ems.errors import ApiError, BadParameter, NoDevice, NotOwner, TooMany, Unauthorized
 from ems.payloads import Model, read_model
@@ -144,12 +144,15 @@ async def read_body(request: Request, limit: int) -> bytes:
 
     Raises:
         BodyTooLarge: more than `limit` bytes, or not complete after `BODY_S`.
+        BadParameter: the client closed the connection in the middle.
     """
     try:
         async with asyncio.timeout(BODY_S):
             return await _read(request, limit)
     except TimeoutError:
         raise BodyTooLarge(f"body: not complete after {BODY_S:g} s") from None
+    except ClientDisconnect:
+        raise BadParameter("body: the client left before it was complete") from None
 
 
 async def _read(request: Request, limit: int) -> bytes:
