@@ -30,7 +30,8 @@ def main() -> int:
     claims = [claim for each in found for claim in each.claims]
     print(f"{frames} random frames in {took_s:.0f} s ({frames / took_s:.0f} a second)")
     print(f"decoded, their checksum fitting by chance: {sum(each.decoded for each in found)}")
-    print(f"status looked at: {sum(each.looks for each in found)} times; errors: 0")
+    looks, known = sum(each.looks for each in found), sum(each.known for each in found)
+    print(f"status looked at {looks} times, known {known} times; errors: 0")
     for claim in claims[:10]:
         print(f"CLAIM {claim}")
     print(f"claims that no valid frame made: {len(claims)}")

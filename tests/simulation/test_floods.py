@@ -21,6 +21,7 @@ def test_t31_a_million_random_frames() -> None:
     found = fuzz(1_000_000, seed=31)
     assert found.frames == 1_000_000
     assert found.decoded > 100  # a random checksum fits at times
+    assert found.known > 0  # and so does a whole battery's worth of them
     assert found.claims == []
 
 
