@@ -70,14 +70,16 @@ class Observer:
         Raises:
             JournalFailed, OutboxFailed: no sequence number can be had.
         """
+        sequence, box = self._outbox.next_sequence(), self._box()
+        # The disk may have kept us waiting: only now what is said about the battery.
         now_s = self._clock.monotonic_s()
         signals = self._device.table.snapshot()
         return sync_body(
             self._derive(self.status),
-            self._outbox.next_sequence(),
+            sequence,
             since=dict(self._since),
             telemetry=read_telemetry(signals, self._device.profile, now_s),
-            box=self._box(),
+            box=box,
         )
 
     def _derive(self, before: BmsStatus | None) -> BmsStatus:

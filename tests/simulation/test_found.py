@@ -96,6 +96,21 @@ def test_a_wall_clock_set_ahead_over_a_reboot_is_a_known_limit(world: World) -> 
     assert last_state(world, known) == ("held", "")
 
 
+def test_a_slow_disk_makes_no_status_young(world: World) -> None:
+    """A report took its status first and then waited for its number: it left seconds old."""
+    world.run_for(5.0)
+    assert world.box.system is not None
+    outbox = world.box.system.outbox
+    outbox._end = outbox._next  # the block of numbers is used up: the next one is a write
+    world.disk.slow_s = 3.0
+    world.box.system.schedule.wake("sync A")
+    while world._alone is None:
+        world.step()
+    world.battery.noise = Noise(cut=True)
+    world.run_for(8.0)
+    assert world.platform.shown() is None
+
+
 def test_silence_settles_nothing(world: World) -> None:
     """An interrupted open stays unknown while the battery is silent, and is settled after that."""
     world.run_for(5.0)
