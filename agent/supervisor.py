@@ -18,6 +18,10 @@ LOOK_S = 0.5
 STEP_S = 0.5  # a larger change of wall minus monotonic is a step of the clock
 STUCK_S = 15.0  # reliability rule 56
 JOIN_S = 4.0
+ASLEEP_S = (
+    5.0  # a longer gap between two looks: the machine slept, or the whole process stood still
+)
+AWAKE_S = 60.0  # so long after that every periodic job has had its turn
 EXIT_THREAD_DIED = 70  # EX_SOFTWARE of sysexits.h
 
 log = logging.getLogger(__name__)
@@ -68,6 +72,8 @@ class Supervisor:
         self._stop = threading.Event()
         self._failure = ""
         self._beats: dict[str, tuple[int, float]] = {}
+        self._looked_s = clock.monotonic_s()
+        self._woke_s = float("-inf")
         self._offset_s = self._wall_offset_s()
 
     def stop(self) -> None:
@@ -98,6 +104,7 @@ class Supervisor:
     def look(self, alive: set[str]) -> None:
         """Check everything once; `alive`: names of the threads that live."""
         now_s = self._clock.monotonic_s()
+        self._note_sleep(now_s)
         for worker in self.workers:
             beats, since_s = self._beats.get(worker.name, (-1, now_s))
             if worker.beats() != beats:
@@ -106,7 +113,7 @@ class Supervisor:
                 self.fail(f"{worker.name} has not moved for {now_s - since_s:.1f} s")
             if worker.name not in alive and not self._stop.is_set():
                 self.fail(f"{worker.name} has ended")
-        for job in self.overdue():
+        for job in self.overdue() if now_s - self._woke_s > AWAKE_S else ():
             self.fail(f"job {job} has not ended a run for too long")
         offset_s = self._wall_offset_s()
         if abs(offset_s - self._offset_s) > STEP_S:
@@ -115,6 +122,16 @@ class Supervisor:
         self._offset_s = offset_s
         if not self._failure:
             notify(self._notify_socket, "WATCHDOG=1")
+
+    def _note_sleep(self, now_s: float) -> None:
+        """Time in which this thread did not run either is no time in which others were stuck."""
+        gap_s, self._looked_s = now_s - self._looked_s, now_s
+        if gap_s > ASLEEP_S:
+            log.warning("stood still for %.1f s", gap_s)
+            self._woke_s = now_s
+            self._beats = {
+                name: (beats, since_s + gap_s) for name, (beats, since_s) in self._beats.items()
+            }
 
     def _wall_offset_s(self) -> float:
         return self._clock.wall().timestamp() - self._clock.monotonic_s()

@@ -10,7 +10,15 @@ import pytest
 
 from agent import supervisor as module
 from agent.clock import Clock, FakeClock, SystemClock
-from agent.supervisor import EXIT_THREAD_DIED, STUCK_S, Supervisor, Worker, notify, notify_socket
+from agent.supervisor import (
+    EXIT_THREAD_DIED,
+    LOOK_S,
+    STUCK_S,
+    Supervisor,
+    Worker,
+    notify,
+    notify_socket,
+)
 
 
 class Part:
@@ -133,16 +141,41 @@ def test_a_stuck_thread_ends_the_process() -> None:
     clock, part = FakeClock(), Part()
     supervisor = watched(clock, part)
     for _ in range(4):
-        supervisor.look(alive(part))
-        clock.advance(STUCK_S)
+        look_for(STUCK_S, supervisor, clock, part)
         part.beats += 1
     supervisor.look(alive(part))
-    clock.advance(STUCK_S)
-    supervisor.look(alive(part))
+    look_for(STUCK_S, supervisor, clock, part)
     assert supervisor._failure == ""
-    clock.advance(0.1)
-    supervisor.look(alive(part))
+    look_for(0.1, supervisor, clock, part)
     assert supervisor._failure == "part has not moved for 15.1 s"
+
+
+def test_a_sleeping_machine_is_no_stuck_thread(caplog: pytest.LogCaptureFixture) -> None:
+    """After a suspend the supervisor may be the first to run: the others get their time anew."""
+    clock, part = FakeClock(), Part()
+    supervisor = watched(clock, part)
+    overdue: list[str] = ["sync BAT-1"]
+    supervisor.overdue = lambda: overdue
+    clock.advance(3600.0)
+    supervisor.look(alive(part))
+    assert caplog.messages == ["stood still for 3600.0 s"]
+    look_for(STUCK_S, supervisor, clock, part)
+    assert supervisor._failure == ""
+    for _ in range(4):
+        part.beats += 1
+        look_for(10.0, supervisor, clock, part)
+    assert supervisor._failure == ""
+    part.beats += 1
+    look_for(10.0, supervisor, clock, part)
+    assert supervisor._failure == "job sync BAT-1 has not ended a run for too long"
+
+
+def look_for(seconds: float, supervisor: Supervisor, clock: FakeClock, part: Part) -> None:
+    """Let time pass in steps in which the supervisor looks."""
+    end_s = clock.monotonic_s() + seconds
+    while clock.monotonic_s() < end_s - 1e-9:
+        clock.advance(min(LOOK_S, end_s - clock.monotonic_s()))
+        supervisor.look(alive(part))
 
 
 def test_each_worker_has_its_own_limit() -> None:
