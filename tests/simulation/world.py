@@ -396,12 +396,14 @@ class World:
         end_s = self.now_s + seconds
         for fibre in self.box.fibres:
             fibre.hold_s = end_s
-        if seconds > DOZE_S:
-            self.later(DOZE_S, "deep sleep", lambda: self._sleep_until(end_s))
+        sleeper = self.invariants.process
 
-    def _sleep_until(self, end_s: float) -> None:
-        """Leave out the rest: a battery's ticks that nobody hears only cost steps."""
-        self.now_s = max(self.now_s, end_s)
+        def leave_out_the_rest() -> None:  # ticks of a battery that nobody hears only cost steps
+            if self.invariants.process == sleeper and self.box.system is not None:
+                self.now_s = max(self.now_s, end_s)
+
+        if seconds > DOZE_S:
+            self.later(DOZE_S, "deep sleep", leave_out_the_rest)
 
     def arm(self, name: str, passes: int) -> None:
         """Let the process die when it comes to a hook, after so many passes."""
