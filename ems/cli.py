@@ -106,7 +106,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         type=_count,
         default=100,
         metavar="N",
-        help="the same for each device key (default 100)",
+        help="the same for each device of a device key (default 100)",
     )
     parser.add_argument(
         "--refused-per-min",
@@ -159,7 +159,7 @@ def _add_key(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         action="append",
         default=[],
         metavar="UID",
-        help="device role: exactly one; operator role: may be repeated, none means all devices",
+        help="may be repeated; device role: the batteries of one box; operator role: none is all",
     )
     create.add_argument("--quiet", action="store_true", help="no hints on stderr")
     _db(create)

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from ems.errors import ApiError, BadParameter, NoDevice, NotOwner, TooMany, Unauthorized
 from ems.payloads import Model, read_model
+from ems.rates import Limits
 from ems.security import Principal, is_device_uid
 from ems.services import Services, services
 
@@ -38,12 +39,17 @@ def principal(request: Request, text: Annotated[str | None, Security(_HEADER)]) 
     if who is None:
         raise _refused(request, app, Unauthorized())
     limits = app.settings.limits
-    per_s = limits.operator_per_s if who.role == "operator" else limits.device_per_s
+    per_s = limits.operator_per_s if who.role == "operator" else _device_limit(who, limits)
     wait_s = app.rates.wait_s(who.key_id, per_s, app.clock.monotonic_ms())
     if wait_s:
         app.metrics.throttled.labels("requests").inc()
         raise TooMany(f"more than {per_s} requests a second with this key", wait_s)
     return who
+
+
+def _device_limit(who: Principal, limits: Limits) -> int:
+    """A key of several devices may call as often as as many keys of one."""
+    return limits.device_per_s * max(1, len(who.devices or ()))
 
 
 def _refused(request: Request, app: Services, error: Unauthorized) -> ApiError:

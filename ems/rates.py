@@ -25,7 +25,7 @@ _ROUNDING_MS = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Requests a second per operator key and per device key; wrong keys a minute per address."""
+    """Requests a second per operator key and device of a key; wrong keys a minute per address."""
 
     operator_per_s: int = 10
     device_per_s: int = 100

@@ -82,11 +82,11 @@ class Registry:
         """Make a key. An operator key without devices covers all devices.
 
         Raises:
-            ConfigError: no such device, or a device key that is not for exactly one.
+            ConfigError: no such device, or a device key without one.
         """
         _check_name("--name", name)
-        if role == "device" and len(device_uids) != 1:
-            raise ConfigError("--device: a device key needs exactly one device")
+        if role == "device" and not device_uids:
+            raise ConfigError("--device: a device key needs at least one device")
         with self._db.write() as connection:
             known = set(connection.scalars(select(devices.c.uid)))
             for uid in device_uids:
@@ -100,7 +100,6 @@ class Registry:
                 "id": key.key_id,
                 "role": role,
                 "name": name,
-                "sha256": key.sha256,
             }
             row |= {"sha256": key.sha256, "all_devices": not device_uids}
             row |= {"created_ms": self._clock.wall_ms()}

@@ -94,6 +94,11 @@ class Ems:
             registry.add_device(uid, f"Battery {uid}", {})
             return uid, registry.create_key("device", "box-key", [uid]).text
 
+    def new_box(self, *uids: str) -> str:
+        """Make a device key for several devices."""
+        with self.registry() as registry:
+            return registry.create_key("device", "box-key", uids).text
+
     def new_operator(self, *uids: str) -> str:
         """Make an operator key for the devices; none means all."""
         with self.registry() as registry:

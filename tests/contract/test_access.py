@@ -128,6 +128,28 @@ def test_a_device_reaches_only_itself(ems: Ems, box: Box, call: Call) -> None:
     assert len(texts) == 1
 
 
+@pytest.mark.parametrize("call", DEVICE_CALLS, ids=name_of)
+def test_a_box_of_two_batteries_reaches_both_and_no_third(ems: Ems, call: Call) -> None:
+    """A device key of several devices works for each of them; a third one does not exist for it."""
+    first, second, third = (ems.new_device()[0] for _ in range(3))
+    with ems.client(ems.new_box(first, second)) as client:
+        codes = [send(client, call, uid).json()["code"] for uid in (first, second, third)]
+    assert codes[:2] == [100007, 100007] if "/result" in call[1] else codes[:2] == [0, 0]
+    assert codes[2] == 140008
+
+
+def test_a_box_cannot_mix_up_its_batteries(ems: Ems, operator: httpx.Client) -> None:
+    """A command of one battery is not handed to, nor ended by, the other one of the same box."""
+    first, second = (ems.new_device()[0] for _ in range(2))
+    made = operator.post("/bms-control", json={"device_uid": first, "command": 2}).json()["data"]
+    with ems.client(ems.new_box(first, second)) as client:
+        query = {"device_uid": second}
+        assert client.get("/bms-control/pending", params=query).json()["data"]["commands"] == []
+        body = {"device_uid": second, "id": made, "version": 1, "state": "failed"}
+        answer = client.post("/bms-control/result", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, 100007)
+
+
 @pytest.mark.parametrize("call", OPERATOR_CALLS, ids=name_of)
 def test_an_operator_reaches_only_its_scope(ems: Ems, box: Box, call: Call) -> None:
     """A device outside the scope and one that does not exist get the same refusal."""
