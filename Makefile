@@ -3,7 +3,7 @@ PY ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
 
-.PHONY: demo test check cover real-logs mutants bench power-cut crash simulate expiry setup lock clean
+.PHONY: demo test proofs check cover real-logs mutants bench power-cut crash simulate expiry setup lock clean
 demo: $(SETUP)
 	$(BIN)/bms-agent demo
 
@@ -12,6 +12,10 @@ test: $(SETUP)
 
 check: $(SETUP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+# The full size of the experiments that `make test` runs small; minutes.
+proofs: $(SETUP)
+	$(BIN)/python -m pytest -m proof -rP
 
 cover: $(SETUP)
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered

@@ -226,15 +226,24 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(
-    max_examples=40,
+SIZE = settings(
+    max_examples=12,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     print_blob=True,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),  # a shorter run takes minutes to find
 )
+
+
+class AnyOrderAtLength(AnyOrder):
+    """The same with more lives: hypothesis keeps one test case for each class."""
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = SIZE
+TestAnyOrderAtLength = pytest.mark.proof(AnyOrderAtLength.TestCase)
+TestAnyOrderAtLength.settings = settings(SIZE, max_examples=150)
 
 
 # --- the witness sees
