@@ -90,11 +90,12 @@ class Plan(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What to do with one (id, extended). `length` is that on the wire, None: any."""
+    """What to do with one (id, extended). `length` is that on the wire, None: any; `more`: also."""
 
     name: str
     size: int
     length: int | None
+    more: tuple[int, ...]
     plan: Plan
 
 
@@ -190,7 +191,8 @@ class Codec:
             message = database.messages[name]
             compiler = _Compiler(database, message, keys, limits)
             length = wire_length(message.length) if message.length else None
-            entry = Entry(name, message.length, length, compiler.plan(page_of(message)))
+            more = database.more_lengths.get(name, ())
+            entry = Entry(name, message.length, length, more, compiler.plan(page_of(message)))
             self._entries[message.frame_id, message.is_extended_frame] = entry
 
     def decode(self, frame: Frame) -> tuple[str, dict[str, Sample]] | None:
@@ -203,7 +205,7 @@ class Codec:
         if entry is None:
             return None
         data = frame.data
-        if entry.length is not None and len(data) != entry.length:
+        if len(data) != entry.length and entry.length is not None and len(data) not in entry.more:
             raise BadFrame("length", f"{entry.name}: {len(data)} bytes, not {entry.length}")
         samples: dict[str, Sample] = {}
         _collect(entry.plan, data[: entry.size], frame.at_s, samples)

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -35,6 +35,7 @@ class Database:
         ambiguous: ids with several messages, or whose message's name is used twice: they do not
             decode.
         signals: "Message.Signal" -> (message, signal), only those that can be decoded.
+        more_lengths: lengths on the bus that a profile allows beside a message's own, by name.
     """
 
     path: str
@@ -45,6 +46,7 @@ class Database:
     by_id: Mapping[Key, Message]
     ambiguous: frozenset[Key]
     signals: Mapping[str, tuple[Message, Signal]]
+    more_lengths: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def load(path: str | Path) -> Database:
@@ -141,7 +143,7 @@ def _indexed(
         raise BadDatabase(path, [f"{len(parsed.messages)} messages, none with signals", *warnings])
     ambiguous, notes = _ambiguous(parsed.messages)
     usable = [message for message in parsed.messages if _key(message) not in ambiguous]
-    signals, left_out = _usable_signals(usable)
+    signals, left_out = usable_signals(usable)
     ids = {_key(message): message for message in usable}
     return Database(
         path=path,
@@ -185,9 +187,10 @@ def _twice(message: Message) -> set[str]:
     return {name for name, count in counts.items() if count > 1}
 
 
-def _usable_signals(
-    messages: list[Message],
+def usable_signals(
+    messages: Iterable[Message],
 ) -> tuple[dict[str, tuple[Message, Signal]], list[str]]:
+    """Return the signals that can be decoded, by "Message.Signal", and a line for each other."""
     signals = {}
     notes = []
     for message in messages:

@@ -83,7 +83,7 @@ class _Seal:
 
     name: str
     can_id: int
-    length: int
+    lengths: tuple[int, ...]
     modulo: int
     counter: Field | None
     checksum: Field | None
@@ -180,8 +180,8 @@ class Integrity:
 
     def _check(self, seal: _Seal, frame: Frame) -> None:
         data = frame.data
-        if len(data) != seal.length:
-            raise BadFrame("length", f"{seal.name}: {len(data)} bytes, not {seal.length}")
+        if len(data) not in seal.lengths:
+            raise BadFrame("length", f"{seal.name}: {len(data)} bytes, not {seal.lengths[0]}")
         if seal.checksum is not None and (got := read(seal.checksum, data)) != (
             expected := seal.expected(data)
         ):
@@ -244,7 +244,7 @@ def _seal(database: Database, rule: IntegrityRule) -> _Seal:
     return _Seal(
         name=rule.message,
         can_id=message.frame_id,
-        length=wire_length(message.length),
+        lengths=(wire_length(message.length), *database.more_lengths.get(rule.message, ())),
         modulo=rule.modulo,
         counter=_field(database, rule.message, rule.counter),
         checksum=_field(database, rule.message, rule.checksum),

@@ -73,14 +73,14 @@ class ContactorRule:
 
 @dataclass(frozen=True, slots=True)
 class CurrentRule:
-    """Pack current; `sign` makes positive mean charging. Below `dead_band_a` [A] it is idle.
+    """Pack current; times `sign` it is in A, positive charging. Below `dead_band_a` [A]: idle.
 
     A change of direction is taken over after `hold_s` [s]. Current through an open contactor is a
     contradiction, and the status unknown, unless `ignored_when_open`.
     """
 
     signal: str
-    sign: int
+    sign: float
     dead_band_a: float
     hold_s: float = 0.0
     ignored_when_open: bool = False
@@ -96,11 +96,16 @@ class StateSignal:
 
 @dataclass(frozen=True, slots=True)
 class StatusRule:
-    """Either `state`, or `contactor` with `current`."""
+    """Either `state`, or `contactor` with `current`, or `current` alone.
+
+    `at_rest`: what a battery that has no contactor feedback is while no current flows; None:
+    unknown.
+    """
 
     state: StateSignal | None = None
     contactor: ContactorRule | None = None
     current: CurrentRule | None = None
+    at_rest: OperatingStatus | None = None
 
     def signals(self) -> tuple[str, ...]:
         """Names of all signals that the status rests on."""

@@ -15,12 +15,13 @@ LABELS = 2  # zh, en
 def read_alarms(tables: Iterable[Table], names: Names) -> tuple[AlarmRule, ...]:
     """Return all alarms, with keys that are unique within the profile."""
     rules: list[AlarmRule] = []
-    seen: set[str] = set()
+    seen: dict[str, list[AlarmRule]] = {}
     for table in tables:
-        for rule in _group(table, names):
-            if rule.signal in seen:
+        group = _bits(table, names) if "bits" in table else _group(table, names)
+        for rule in group:
+            if any(_same_bits(rule, other) for other in seen.get(rule.signal, ())):
                 table.wrong("signals", f"{rule.signal} is already an alarm")
-            seen.add(rule.signal)
+            seen.setdefault(rule.signal, []).append(rule)
             rules.append(rule)
     return _unique(rules)
 
@@ -41,6 +42,35 @@ def _group(table: Table, names: Names) -> list[AlarmRule]:
         zh, en = _labels(labels, name, names.comment(signal))
         rules.append(AlarmRule(name, signal, whens[signal], level, zh, en, blocks))
     return rules
+
+
+def _bits(table: Table, names: Names) -> list[AlarmRule]:
+    """Read a word of alarms: { name of the alarm = number of its bit }, 0 the lowest."""
+    signals = names.signals(table, "signals")
+    if len(signals) > 1:
+        table.wrong("signals", "must be one signal where there are bits")
+    signal = signals[0] if signals else ""
+    level, blocks = _level(table), table.boolean("blocks_close", True)  # noqa: FBT003 - default
+    if level is None:
+        table.wrong("level", "must be 1 to 3 where there are bits")
+    labels, bits = table.table("labels"), table.table("bits")
+    for key in dict(labels.items()):
+        if key not in bits:
+            labels.wrong(key, "is not an alarm of this group")
+    rules = []
+    for key in dict(bits.items()):
+        bit = bits.integer(key, minimum=0, maximum=63)
+        if signal and bit >= names.bits(*signal.split(".", 1)):
+            bits.wrong(key, f"{signal} has only {names.bits(*signal.split('.', 1))} bits")
+        zh, en = _labels(labels, key, "")
+        rules.append(AlarmRule(key, signal, ActiveWhen(mask=1 << bit), level, zh, en, blocks))
+    return rules
+
+
+def _same_bits(one: AlarmRule, other: AlarmRule) -> bool:
+    """Tell whether two alarms of one signal look at the same bits."""
+    masks = one.when.mask, other.when.mask
+    return None in masks or bool((masks[0] or 0) & (masks[1] or 0))
 
 
 def _labels(labels: Table, name: str, comment: str) -> tuple[str, str]:
@@ -85,7 +115,7 @@ def _unique(rules: list[AlarmRule]) -> tuple[AlarmRule, ...]:
     """Give alarms whose signals share a name the full name as key."""
     count = Counter(rule.key for rule in rules)
     return tuple(
-        replace(rule, key=rule.signal)
+        replace(rule, key=f"{rule.signal.split('.', 1)[0]}.{rule.key}")
         if count[rule.key] > 1 or rule.key == COMMUNICATION_LOST
         else rule
         for rule in rules

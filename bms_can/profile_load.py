@@ -14,14 +14,9 @@ from bms_can.profile import (
     CommandCode,
     CommandPlan,
     Condition,
-    ContactorRule,
-    ContactorSignal,
-    CurrentRule,
     IntegrityRule,
-    OperatingStatus,
     Profile,
     SignalLimits,
-    StateSignal,
     StatusRule,
     TelemetryField,
 )
@@ -32,7 +27,9 @@ from bms_can.profile_commands import (
     read_guard,
     read_interlocks,
 )
+from bms_can.profile_frames import read_frames
 from bms_can.profile_names import Names
+from bms_can.profile_status import read_status, unprovable_open
 from bms_can.profile_telemetry import read_telemetry
 from bms_can.toml_table import Table, read_toml
 
@@ -61,6 +58,7 @@ def load_profile(path: str | Path, dbc: str | Path | None = None) -> tuple[Profi
     if top.mistakes:
         raise BadProfile(str(path), top.mistakes)
     database = load(Path(path).parent / named if dbc is None else dbc)
+    database = read_frames(top.table("frames"), database)
     profile = _Reader(top, str(path), database).read()
     mistakes = top.finish()
     if mistakes:
@@ -81,7 +79,7 @@ class _Reader:
         """Return the profile; not to be used when the tables hold mistakes."""
         top, head = self._top, self._top.table("profile")
         self._check_pin(head)
-        status = self._status(top.table("operating_status", required=True))
+        status = read_status(top.table("operating_status", required=True), self._names)
         alarms = read_alarms(top.tables("alarms"), self._names)
         telemetry = read_telemetry(top.table("telemetry"), self._names)
         integrity = self._integrity(top.tables("integrity"))
@@ -95,6 +93,7 @@ class _Reader:
         required, deadlines_s = self._freshness(top.table("freshness"), status, wanted)
         wanted = dict.fromkeys(required, ()) | wanted
         self._check_echo(commands, wanted)
+        self._check_open(commands, status)
         return Profile(
             name=head.text("name"),
             path=self._path,
@@ -141,54 +140,13 @@ class _Reader:
                 table = self._top.table("commands").table(plan.code.name.lower())
                 table.wrong("message", f"{plan.message} is read too: our own echo would prove it")
 
-    def _status(self, table: Table) -> StatusRule:
-        if "state" in table:
-            if "contactor" in table:
-                table.wrong("contactor", "give either state or contactor, not both")
-                table.known("contactor")
-            current = self._current(table) if "current" in table else None
-            return StatusRule(state=self._state(table.table("state")), current=current)
-        contactor = self._contactor(table.table("contactor", required=True))
-        return StatusRule(contactor=contactor, current=self._current(table))
-
-    def _state(self, table: Table) -> StateSignal:
-        signal = self._names.signal(table, "signal")
-        states: dict[int | float, OperatingStatus] = {}
-        values = table.table("values", required=True)
-        for status in OperatingStatus:
-            key = str(int(status))
-            for raw in self._names.values(values, key, signal, ()):
-                if raw in states:
-                    values.wrong(key, f"raw value {raw} stands for two states")
-                states[raw] = status
-        if "values" in table and not any(str(int(status)) in values for status in OperatingStatus):
-            table.wrong("values", "names no state: its keys are 1, 2, 3, 4")
-        return StateSignal(signal, states)
-
-    def _contactor(self, table: Table) -> ContactorRule:
-        combine = table.one_of("combine", ("series", "parallel"), "series")
-        signals = []
-        for one in table.tables("signals", required=True):
-            signal = self._names.signal(one, "signal")
-            closed = self._names.values(one, "closed", signal)
-            opened = self._names.values(one, "open", signal)
-            if closed & opened:
-                one.wrong("open", "has a value that also means closed")
-            signals.append(ContactorSignal(signal, closed, opened))
-        if "signals" in table and not signals:
-            table.wrong("signals", "needs at least one signal")
-        return ContactorRule(tuple(signals), combine == "series")
-
-    def _current(self, table: Table) -> CurrentRule:
-        current = table.table("current", required=True)
-        positive = current.one_of("positive", ("charging", "discharging"))
-        return CurrentRule(
-            signal=self._names.signal(current, "signal"),
-            sign=1 if positive == "charging" else -1,
-            dead_band_a=current.number("dead_band_a", minimum=0),
-            hold_s=current.number("hold_s", 0.0, minimum=0, maximum=60),
-            ignored_when_open=current.boolean("ignored_when_open", False),  # noqa: FBT003 - default
-        )
+    def _check_open(self, commands: Mapping[CommandCode, CommandPlan], status: StatusRule) -> None:
+        if self._top.mistakes:
+            return  # of which this may be a mere consequence
+        for plan in commands.values():
+            if unprovable_open(status, plan):
+                table = self._top.table("commands").table("open_contactor")
+                table.wrong("confirmed", "operating_status 1 never comes: no value means open")
 
     def _integrity(self, tables: Iterable[Table]) -> dict[str, IntegrityRule]:
         rules: dict[str, IntegrityRule] = {}

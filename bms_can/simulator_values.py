@@ -134,7 +134,7 @@ class Inverse:
         return rule.signal, setter
 
     def _contactor(self, rule: ContactorSignal) -> Rule:
-        opened = min(rule.open)
+        opened = min(rule.open, default=other_raw(self._slot(rule.signal), rule.closed, 0))
         partial = other_raw(self._slot(rule.signal), rule.closed | rule.open, opened)
         raws = {
             Feedback.OPEN: opened,
@@ -143,9 +143,9 @@ class Inverse:
         }
         return rule.signal, lambda view: raws[view.pack.feedback]
 
-    def _current(self, signal: str, sign: int) -> Rule:
+    def _current(self, signal: str, sign: float) -> Rule:
         slot = self._slot(signal)
-        return signal, lambda view: physical_to_raw(slot, view.pack.current_a * sign)
+        return signal, lambda view: physical_to_raw(slot, view.pack.current_a / sign)
 
     def _alarms(self, rules: Iterable[AlarmRule]) -> Iterator[Rule]:
         by_signal: dict[str, list[AlarmRule]] = {}

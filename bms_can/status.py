@@ -235,8 +235,19 @@ def _operating(
         value = "not heard yet" if seen is None else f"{seen.raw:g}, which is no known state"
         why = f"{profile.status.state.signal} is {value}"
         return operating, "" if operating is not None else why
-    if contactor is Contactor.UNKNOWN:
+    return _from_flow(profile, contactor, flow)
+
+
+def _from_flow(
+    profile: Profile, contactor: Contactor, flow: Flow | None
+) -> tuple[OperatingStatus | None, str]:
+    """Return the status of a pack that is not open, by its current."""
+    without_feedback = profile.status.contactor is None
+    if contactor is Contactor.UNKNOWN and not without_feedback:
         return None, "contactor feedback is neither open nor closed"
     if flow is None:
         return None, "current is unknown"
+    if without_feedback and flow.reported is OperatingStatus.IDLE:
+        operating = profile.status.at_rest
+        return operating, "" if operating is not None else "no current, and no contactor feedback"
     return flow.reported, ""

@@ -1,0 +1,104 @@
+"""Section [operating_status] of a profile."""
+
+from bms_can.database import find
+from bms_can.profile import (
+    CommandCode,
+    CommandPlan,
+    ContactorRule,
+    ContactorSignal,
+    CurrentRule,
+    OperatingStatus,
+    StateSignal,
+    StatusRule,
+)
+from bms_can.profile_names import Names
+from bms_can.toml_table import Table
+
+AMPERES = {"a": 1.0, "amp": 1.0, "amps": 1.0, "ampere": 1.0, "ma": 0.001, "ka": 1000.0}
+
+
+def read_status(table: Table, names: Names) -> StatusRule:
+    """Return the rule: `state`, or `contactor` with `current`, or `current` alone."""
+    if "state" in table:
+        if "contactor" in table:
+            table.wrong("contactor", "give either state or contactor, not both")
+            table.known("contactor")
+        current = _current(table, names) if "current" in table else None
+        return StatusRule(state=_state(table.table("state"), names), current=current)
+    at_rest = table.one_of("at_rest", ("unknown", "idle"), None)
+    if "contactor" not in table and at_rest is not None:
+        rest = OperatingStatus.IDLE if at_rest == "idle" else None
+        return StatusRule(current=_current(table, names), at_rest=rest)
+    if at_rest is not None:
+        table.wrong("at_rest", "is for a battery without contactor")
+    contactor = _contactor(table.table("contactor", required=True), names)
+    return StatusRule(contactor=contactor, current=_current(table, names))
+
+
+def unprovable_open(rule: StatusRule, plan: CommandPlan) -> bool:
+    """Tell whether a plan rests on "open" although the battery never says it."""
+    if plan.code is not CommandCode.OPEN_CONTACTOR or not plan.confirmed.statuses:
+        return False
+    if rule.state is not None:
+        return OperatingStatus.POWERED_DOWN not in rule.state.states.values()
+    if rule.contactor is None:
+        return True
+    opens = [bool(one.open) for one in rule.contactor.signals]
+    return not (any(opens) if rule.contactor.series else all(opens))
+
+
+def _state(table: Table, names: Names) -> StateSignal:
+    signal = names.signal(table, "signal")
+    states: dict[int | float, OperatingStatus] = {}
+    values = table.table("values", required=True)
+    for status in OperatingStatus:
+        key = str(int(status))
+        for raw in names.values(values, key, signal, ()):
+            if raw in states:
+                values.wrong(key, f"raw value {raw} stands for two states")
+            states[raw] = status
+    if "values" in table and not any(str(int(status)) in values for status in OperatingStatus):
+        table.wrong("values", "names no state: its keys are 1, 2, 3, 4")
+    return StateSignal(signal, states)
+
+
+def _contactor(table: Table, names: Names) -> ContactorRule:
+    combine = table.one_of("combine", ("series", "parallel"), "series")
+    signals = []
+    for one in table.tables("signals", required=True):
+        signal = names.signal(one, "signal")
+        closed = names.values(one, "closed", signal)
+        never = one.raw("open", None) == []  # on purpose: it does not say when it is open
+        opened = names.values(one, "open", signal, () if never else None)
+        if closed & opened:
+            one.wrong("open", "has a value that also means closed")
+        signals.append(ContactorSignal(signal, closed, opened))
+    if "signals" in table and not signals:
+        table.wrong("signals", "needs at least one signal")
+    return ContactorRule(tuple(signals), combine == "series")
+
+
+def _current(table: Table, names: Names) -> CurrentRule:
+    current = table.table("current", required=True)
+    positive = current.one_of("positive", ("charging", "discharging"))
+    signal = names.signal(current, "signal")
+    factor = current.number("factor", None, minimum=1e-9)
+    if factor is None:
+        factor = _amperes(current, names, signal)
+    return CurrentRule(
+        signal=signal,
+        sign=factor if positive == "charging" else -factor,
+        dead_band_a=current.number("dead_band_a", minimum=0),
+        hold_s=current.number("hold_s", 0.0, minimum=0, maximum=60),
+        ignored_when_open=current.boolean("ignored_when_open", False),  # noqa: FBT003 - default
+    )
+
+
+def _amperes(current: Table, names: Names, signal: str) -> float:
+    """Return 1; a DBC in another unit of current needs the factor in the profile."""
+    found = find(names.database, signal)
+    unit = "" if found is None else (found[1].unit or "").strip()
+    if AMPERES.get(unit.lower(), 1.0) != 1.0:
+        factor = AMPERES[unit.lower()]
+        current.wrong("factor", f"{signal} is in {unit}; give factor = {factor:g}")
+    return 1.0
