@@ -33,8 +33,7 @@ from agent.retry import retry_after_s
 from agent.strict_json import canonical
 
 MAX_ANSWER_BYTES = 64 * 1024
-MAX_CONNECTIONS = 2
-KEEPALIVE_EXPIRY_S = 5.0
+LEAST_CONNECTIONS, KEEPALIVE_EXPIRY_S = 2, 5.0
 FAILURES_BEFORE_FRESH, STALE_ANSWER_S = 3, 0.5
 
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
@@ -87,11 +86,11 @@ class _KeyHeader(httpx.Auth):
 class _BoundedTransport(httpx.HTTPTransport):
     """httpx's transport over our backend. `_pool` is private to httpx: hence the pin below 0.29."""
 
-    def __init__(self, context: ssl.SSLContext, backend: BoundedBackend) -> None:
+    def __init__(self, context: ssl.SSLContext, backend: BoundedBackend, most: int) -> None:
         super().__init__(verify=context, trust_env=False)
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
-            max_connections=MAX_CONNECTIONS,
+            max_connections=most,
             keepalive_expiry=KEEPALIVE_EXPIRY_S,
             http1=True,
             http2=False,
@@ -103,16 +102,15 @@ class _BoundedTransport(httpx.HTTPTransport):
 class _Session:
     """A client with its backend, and how many calls are inside."""
 
-    def __init__(self, context: ssl.SSLContext, budget: Budget) -> None:
+    def __init__(self, context: ssl.SSLContext, budget: Budget, connections: int) -> None:
         self.backend = BoundedBackend(budget)
         self.client = httpx.Client(
-            transport=_BoundedTransport(context, self.backend),
+            transport=_BoundedTransport(context, self.backend, connections),
             follow_redirects=False,
             trust_env=False,
             timeout=httpx.Timeout(None, connect=CONNECT_S),
         )
-        self.users = 0
-        self.failures = 0
+        self.users = self.failures = 0
         self.retired = False
 
 
@@ -121,10 +119,10 @@ class Cloud:
 
     Args:
         base_url: with the prefix, such as https://host/wad/ems/v1/api.
-        secret: the device's key.
-        clock: for deadlines and for Retry-After dates.
+        secret: the box's key; clock: for deadlines and for Retry-After dates.
         deadline_s: longest time of a call [s]; a long poll may take this much beyond its wait.
         ca_file: PEM file of a private CA; None: the public ones.
+        connections: calls of one purpose at once; a further one would wait without a deadline.
     """
 
     def __init__(
@@ -134,7 +132,9 @@ class Cloud:
         clock: Clock,
         deadline_s: float = 15.0,
         ca_file: Path | None = None,
+        connections: int = LEAST_CONNECTIONS,
     ) -> None:
+        self._connections = max(LEAST_CONNECTIONS, connections)
         self._url = base_url.rstrip("/")
         self._auth = _KeyHeader(secret)
         self._clock = clock
@@ -267,7 +267,7 @@ class Cloud:
             session = self._sessions.get(purpose)
             old = session if session and session.failures >= FAILURES_BEFORE_FRESH else None
             if session is None or old is not None:
-                session = _Session(self._context, self._budget)
+                session = _Session(self._context, self._budget, self._connections)
                 self._sessions[purpose] = session
             session.users += 1
         if old is not None:

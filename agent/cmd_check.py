@@ -5,10 +5,13 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
+from agent.buses import Loaded, bus_mistakes
 from agent.config import Config, load
+from agent.errors import BadConfig
+from agent.site import tighten
 from bms_can.database import Database
 from bms_can.frame import frame_text
-from bms_can.profile import Profile, StatusRule
+from bms_can.profile import InterlockRules, Profile, StatusRule
 from bms_can.profile_load import load_profile
 from bms_can.toml_table import read_toml
 
@@ -25,15 +28,27 @@ def main(arguments: Namespace) -> int:
 
 
 def config_lines(config: Config) -> Iterator[str]:
-    """Yield what a good configuration says, and check each of its profiles."""
+    """Yield what a good configuration says, and check each of its profiles.
+
+    Raises:
+        BadInput: a profile or DBC is wrong.
+        BadConfig: two batteries on one bus cannot be told apart.
+    """
     platform = config.platform
+    found = [Loaded(device, *load_profile(device.profile)) for device in config.devices]
     yield f"platform    {platform.url}, a report every {platform.sync_period_s:g} s"
     yield f"key         from {platform.key_file}"
     yield f"state       {config.state_dir}"
-    for device in config.devices:
+    for device, profile, database in found:
         mode = "listens only" if device.read_only else "may send commands"
         yield f"device      {device.uid} on {device.can.interface} {device.can.channel}, {mode}"
-        yield from (f"  {line}" for line in profile_lines(*load_profile(device.profile)))
+        tightened, ignored = tighten(profile, config.site)
+        yield from (f"  {line}" for line in profile_lines(tightened, database))
+        yield from (f"  warning     {line}" for line in ignored)
+    if config.site.override:
+        yield f"override    [site] replaces what the profiles say: {config.site.override}"
+    if mistakes := bus_mistakes(found):
+        raise BadConfig(str(config.path), mistakes)
     yield "good: bms-agent run would start with this"
 
 
@@ -57,7 +72,23 @@ def profile_lines(profile: Profile, database: Database) -> Iterator[str]:
         yield f"command     {int(code)} {code.name.lower()}: {text}, {times}"
     if profile.read_only_reason:
         yield f"read-only   {profile.read_only_reason}"
+    else:
+        yield f"interlocks  {_interlock_words(profile.interlocks)}"
     yield f"good: {Path(profile.path).name} fits its DBC"
+
+
+def _interlock_words(rules: InterlockRules) -> str:
+    limit_a = rules.open_max_current_a
+    words = [
+        f"steady {rules.steady_s:g} s",
+        f"close {rules.close_max} in {rules.close_window_s:g} s, each {rules.close_interval_s:g} s",
+        f"reset {rules.reset_max} in {rules.reset_window_s:g} s",
+        "open never waits"
+        if limit_a is None
+        else f"open waits above {limit_a:g} A for {rules.open_wait_s:g} s",
+        f"tolerated alarms: {', '.join(sorted(rules.tolerated_alarms)) or 'none'}",
+    ]
+    return "; ".join(words)
 
 
 def _status_words(rule: StatusRule) -> str:

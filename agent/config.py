@@ -24,6 +24,7 @@ from bms_can.toml_table import Table, read_toml
 PROFILES = Path(__file__).resolve().parent.parent / "dbc"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 CREDENTIAL = "api-key"  # name of the key in systemd's credentials directory
+MOST_DEVICES = 16  # each has three threads and a long poll; all share four threads for reports
 _UID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _KEY_WORDS = ("key", "api_key", "x_api_key", "secret", "token")
 
@@ -178,6 +179,8 @@ class _Reader:
         tables = self.top.tables("device", required=True)
         if not tables and "device" in self.top:
             self.top.wrong("device", "needs at least one [[device]]")
+        if len(tables) > MOST_DEVICES:
+            self.top.wrong("device", f"stands {len(tables)} times; {MOST_DEVICES} are the most")
         devices = tuple(self._device(table) for table in tables)
         seen: set[str] = set()
         for device, table in zip(devices, tables, strict=True):

@@ -8,7 +8,7 @@ from agent.clock import SystemClock
 from agent.demo_stage import Stage
 from agent.demo_story import Line
 from agent.render_replay import alarm_words, status_words
-from agent.wiring import Link
+from agent.wiring_device import Link
 from bms_can.telemetry import read_telemetry
 
 if TYPE_CHECKING:

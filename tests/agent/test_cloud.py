@@ -3,6 +3,7 @@
 import gzip
 import json
 import logging
+import socket
 import ssl
 import sys
 import threading
@@ -415,3 +416,29 @@ def test_imports_are_in_one_place() -> None:
     folder = Path(sys.modules["agent.cloud"].__file__ or "").parent
     users = [file.name for file in folder.rglob("*.py") if "import httpx" in file.read_text()]
     assert users == ["cloud.py"]
+
+
+def test_as_many_long_polls_as_devices_are_held_at_once() -> None:
+    """No poll waits for another one's connection: with one too few the last would hang behind."""
+    devices = 4
+    waiting, all_there = threading.Semaphore(0), threading.Event()
+
+    def hold(wire: socket.socket, _stop: threading.Event) -> None:
+        waiting.release()
+        assert all_there.wait(5)
+        wire.sendall(answer(b'{"code":0,"message":"","data":{"poll_after_ms":1,"commands":[]}}'))
+
+    with ScriptedServer(hold) as server:
+        clock = SystemClock()
+        with closing(Cloud(server.url, Secret(KEY), clock, 5.0, None, devices)) as cloud:
+            polls = [
+                threading.Thread(target=cloud.get_pending, args=(f"BAT-{number}", 3))
+                for number in range(devices)
+            ]
+            for poll in polls:
+                poll.start()
+            assert all(waiting.acquire(timeout=5) for _ in polls)
+            all_there.set()
+            for poll in polls:
+                poll.join(5)
+    assert len(server.requests) == devices

@@ -140,3 +140,29 @@ def test_what_is_no_toml(tmp_path: Path, capsys: Capture) -> None:
     (line,) = refused(capsys, path)
     assert line.startswith(f"{path}: ")
     assert "line 2" in line
+
+
+def test_the_site_tightens_what_is_shown(capsys: Capture, config: Path) -> None:
+    """The interlocks that would hold, and each demand that is looser than the profile's."""
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text + "[site]\nsteady_s = 9\nclose_max = 50\n", encoding="utf-8")
+    shown = checked(capsys, config)
+    assert "interlocks  steady 9 s; close 3 in 600 s, each 10 s; reset 3 in 3600 s" in shown
+    assert "warning     site.close_max = 50 is looser than the profile's 3: ignored" in shown
+
+
+def test_an_override_is_shown(capsys: Capture, config: Path) -> None:
+    """Nobody overlooks that a site goes below what the battery's profile demands."""
+    site = '[site]\nsteady_s = 1\noverride = "acceptance test"\n'
+    config.write_text(config.read_text(encoding="utf-8") + site, encoding="utf-8")
+    shown = checked(capsys, config)
+    assert "steady 1 s" in shown
+    assert "override    [site] replaces what the profiles say: acceptance test" in shown
+
+
+def test_two_batteries_that_cannot_be_told_apart(capsys: Capture, config: Path) -> None:
+    """One profile twice on one bus: named before the agent is started."""
+    text = config.read_text(encoding="utf-8").replace('"can1"', '"can0"')
+    config.write_text(text, encoding="utf-8")
+    found = "\n".join(refused(capsys, config))
+    assert "BAT-1 and BAT-2 on can0: both command by 1811F4E5" in found

@@ -66,7 +66,8 @@ def test_each_device_has_its_own_parts(tmp_path: Path) -> None:
     with built(write(tmp_path)) as system:
         first, second = system.links
         assert [link.device.uid for link in system.links] == ["BAT-1", "BAT-2"]
-        for name in ("receiver", "loop", "observer", "executor", "poller", "gate", "sync"):
+        parts = ("receiver", "loop", "observer", "executor", "poller", "deliverer", "gate", "sync")
+        for name in parts:
             assert getattr(first, name) is not getattr(second, name)
         assert first.device.table is not second.device.table
 
@@ -77,8 +78,8 @@ def test_every_thread_has_a_name_of_its_own(tmp_path: Path) -> None:
         names = [worker.name for worker in system.supervisor.workers]
         assert len(names) == len(set(names))
         for uid in ("BAT-1", "BAT-2"):
-            assert {f"can-rx {uid}", f"control {uid}", f"poll {uid}"} <= set(names)
-        assert "deliver" in names
+            parts = ("can-rx", "control", "poll", "deliver")
+            assert {f"{part} {uid}" for part in parts} <= set(names)
         assert [worker.beats() for worker in system.supervisor.workers] == [0] * len(names)
 
 

@@ -18,8 +18,8 @@ from agent.errors import AgentError
 from agent.keys import Secret
 from agent.local import Handler
 from agent.supervisor import LOOK_S
-from agent.wiring import Link as AgentLink
 from agent.wiring import System
+from agent.wiring_device import Link as AgentLink
 from bms_can.bus import BusSettings, Port
 from bms_can.database import Database
 from bms_can.errors import BusDown

@@ -1,0 +1,90 @@
+"""Several devices of one box: which share a bus, and can their batteries be told apart on it? Pure.
+
+Devices on one bus share its socket: an adapter can be opened once, and a frame is received once.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+from agent.config import CanConfig, DeviceConfig
+from bms_can.database import Database, Key
+from bms_can.frame import Frame, frame_text
+from bms_can.layout import Field, field_of
+from bms_can.profile import Profile
+
+BusKey = tuple[str, str, object]
+
+
+class Loaded(NamedTuple):
+    """A device with its profile, its interlocks tightened by the site, and its DBC."""
+
+    config: DeviceConfig
+    profile: Profile
+    database: Database
+
+
+class Fan:
+    """Hands each frame of a bus to every device on it; in the receive thread of that bus."""
+
+    def __init__(self) -> None:
+        self.takes: tuple[Callable[[Frame], object], ...] = ()
+
+    def take(self, frame: Frame) -> None:
+        """Hand on one frame."""
+        for take in self.takes:
+            take(frame)
+
+
+def bus_of(can: CanConfig) -> BusKey:
+    """Return what tells one bus from another: interface, channel, and port for `udp_multicast`."""
+    return can.interface, can.channel, can.options.get("port")
+
+
+def bus_mistakes(devices: Sequence[Loaded]) -> list[str]:
+    """Return why devices cannot share their bus; empty if all can, or none does."""
+    return [
+        mistake
+        for one, other in combinations(devices, 2)
+        if bus_of(one.config.can) == bus_of(other.config.can)
+        for mistake in _between(one, other)
+    ]
+
+
+def _between(one: Loaded, other: Loaded) -> Iterator[str]:
+    names = f"{one.config.uid} and {other.config.uid} on {one.config.can.channel}"
+    if one.config.can != other.config.can:
+        yield f"{names}: one bus, but their [device.can] differ"
+    for key in sorted(_sends(one) & _sends(other)):
+        yield f"{names}: both command by {_text(key)}; each would take the other for a stranger"
+    for sender, reader in ((one, other), (other, one)):
+        for key in sorted(_sends(sender) & _reads(reader)):
+            uids = f"{sender.config.uid} commands by {_text(key)}, which {reader.config.uid} reads"
+            yield f"{names}: {uids}: our own frame would count as the battery's word"
+    if shared := _status_fields(one) & _status_fields(other):
+        named = ", ".join(sorted(name for name, *_ in shared))
+        yield f"{names}: the status of both rests on {named}: they would be one battery"
+
+
+def _sends(device: Loaded) -> set[Key]:
+    return {(entry.can_id, entry.extended) for entry in device.profile.guard}
+
+
+def _reads(device: Loaded) -> set[Key]:
+    messages = (device.database.messages[name] for name in device.profile.wanted)
+    return {(message.frame_id, message.is_extended_frame) for message in messages}
+
+
+def _status_fields(device: Loaded) -> set[tuple[str, tuple[int, ...], Field | None]]:
+    """Return the bits that the operating status rests on: id, page and place of each signal."""
+    found = set()
+    for name in device.profile.status.signals():
+        message, signal = device.database.signals[name]
+        page = tuple(signal.multiplexer_ids or ())
+        key = message.frame_id, message.is_extended_frame
+        found.add((_text(key), page, field_of(message, signal)))
+    return found
+
+
+def _text(key: Key) -> str:
+    return frame_text(*key, b"").removesuffix("#")

@@ -1,0 +1,169 @@
+"""Builds what belongs to one device; its parts call each other in a circle, tied here."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from agent import jobs
+from agent.buses import Fan, Loaded
+from agent.clock import Clock
+from agent.cloud import Cloud
+from agent.config import Config
+from agent.control_loop import ControlLoop
+from agent.deliver import Deliverer
+from agent.device import Device
+from agent.executor import Executor, Offer
+from agent.facts import box_facts, doubt_text, lockout_text
+from agent.gate import Gate, sent_before
+from agent.journal import Journal
+from agent.latches import Latches
+from agent.observer import Observer
+from agent.outbox import Outbox
+from agent.poll import Poller
+from agent.recorder import FlightRecorder
+from agent.schedule import Schedule
+from bms_can.control import ControlPort
+from bms_can.database import Database
+from bms_can.frame import Frame, frame_text
+from bms_can.guard import Guard
+from bms_can.intake import Intake
+from bms_can.receiver import Receiver
+
+# python-can drivers that give no own frames back; there "sent" rests on the driver's word.
+NO_ECHO = frozenset({"slcan", "serial", "usb2can", "nican", "iscan"})
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """An open bus and who hears it: all devices on it share both."""
+
+    receiver: Receiver
+    fan: Fan
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Everything that belongs to one device; `bus` may belong to others, too."""
+
+    device: Device
+    database: Database
+    bus: Bus
+    loop: ControlLoop
+    observer: Observer
+    executor: Executor
+    poller: Poller
+    deliverer: Deliverer
+    gate: Gate
+    sync: jobs.SyncState
+
+    @property
+    def receiver(self) -> Receiver:
+        """What receives the frames of its bus."""
+        return self.bus.receiver
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all devices of a box share."""
+
+    config: Config
+    clock: Clock
+    journal: Journal
+    outbox: Outbox
+    cloud: Cloud
+    schedule: Schedule
+    recorder: FlightRecorder
+    chance: Callable[[], float]
+
+
+def sync_name(uid: str) -> str:
+    """Return the name of the job that reports a device."""
+    return f"sync {uid}"
+
+
+def build_link(shared: Shared, loaded: Loaded, bus: Bus) -> Link:
+    """Build the parts of one device and let it hear its bus."""
+    clock, uid = shared.clock, loaded.config.uid
+    device = _device(loaded, bus, clock)
+    deliverer = _deliverer(shared, uid)
+    gate = _gate(shared.journal, device, clock)
+    executor = Executor(device, shared.journal, clock, gate, deliverer.wake)
+    observer = _observer(shared, device, deliverer)
+    foreign, record = partial(_note_foreign, uid), shared.recorder.tap(uid)
+    loop = ControlLoop(device, observer, executor, clock, foreign, record)
+    loop.each_pass = Latches(device, shared.journal, clock).step
+    bus.fan.takes += (loop.take,)
+
+    def offer(each: Offer) -> None:
+        executor.offer(each)
+        loop.wake()
+
+    poller = Poller(
+        ask=partial(shared.cloud.get_pending, uid, shared.config.platform.poll_wait_s),
+        device_uid=uid,
+        clock=clock,
+        offer=offer,
+        wake_sync=partial(shared.schedule.wake, sync_name(uid)),
+        chance=shared.chance,
+    )
+    state = jobs.SyncState()
+    return Link(
+        device, loaded.database, bus, loop, observer, executor, poller, deliverer, gate, state
+    )
+
+
+def _device(loaded: Loaded, bus: Bus, clock: Clock) -> Device:
+    config, profile = loaded.config, loaded.profile
+    guard, receiver = Guard(profile.guard), bus.receiver
+    return Device(
+        uid=config.uid,
+        profile=profile,
+        intake=Intake(profile, loaded.database),
+        control=ControlPort(guard, lambda: receiver.port, read_only=config.read_only),
+        read_only=config.read_only,
+        echo=config.can.interface not in NO_ECHO,
+        listening_since_s=clock.monotonic_s(),
+    )
+
+
+def _deliverer(shared: Shared, uid: str) -> Deliverer:
+    """One for each device: an answer that fails for one of them holds no other one up."""
+    return Deliverer(
+        cloud=shared.cloud,
+        journal=shared.journal,
+        outbox=shared.outbox,
+        device_uids=(uid,),
+        clock=shared.clock,
+        chance=shared.chance,
+    )
+
+
+def _gate(journal: Journal, device: Device, clock: Clock) -> Gate:
+    return Gate(
+        device,
+        partial(lockout_text, journal),
+        partial(doubt_text, journal, clock),
+        sent_before(journal, device.uid, clock),
+    )
+
+
+def _observer(shared: Shared, device: Device, deliverer: Deliverer) -> Observer:
+    def changed() -> None:
+        shared.schedule.wake(sync_name(device.uid))
+        deliverer.wake()
+        shared.recorder.look(device.uid, observer.status)
+
+    box: Callable[[], Mapping[str, object]] = partial(box_facts, shared.journal, device)
+    observer = Observer(device, shared.outbox, shared.clock, box, changed)
+    return observer
+
+
+def _note_foreign(uid: str, frame: Frame) -> None:
+    """Another node uses our control identifier."""
+    text = frame_text(frame.can_id, frame.extended, frame.data)
+    log.error(
+        "device %s: another node sends control frame %s; remote closes are refused", uid, text
+    )

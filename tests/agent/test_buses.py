@@ -1,0 +1,71 @@
+"""Which batteries may share a bus."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.buses import Fan, Loaded, bus_mistakes, bus_of
+from agent.config import CanConfig, DeviceConfig
+from bms_can.frame import Frame
+from bms_can.profile_load import load_profile
+from tests.second_battery import ROOT, second_battery
+
+FIRST = ROOT / "dbc" / "ess_bau.toml"
+CAN0 = CanConfig("socketcan", "can0", None, fd=False, options={})
+
+
+def loaded(uid: str, profile: Path, can: CanConfig = CAN0) -> Loaded:
+    """Return a device with its profile."""
+    return Loaded(DeviceConfig(uid, profile, can, read_only=False), *load_profile(profile))
+
+
+def test_batteries_with_their_own_identifiers_share_a_bus(tmp_path: Path) -> None:
+    """Nothing that one sends is read, or sent, by the other."""
+    second = loaded("B", second_battery(tmp_path))
+    assert bus_mistakes([loaded("A", FIRST), second]) == []
+
+
+def test_one_battery_twice_on_a_bus_is_refused() -> None:
+    """Copied and not changed: they would command each other, and show one battery as two."""
+    found = "\n".join(bus_mistakes([loaded("A", FIRST), loaded("B", FIRST)]))
+    assert "A and B on can0: both command by 1811F4E5" in found
+    assert "the status of both rests on 1801E5F4, 1802E5F4" in found
+
+
+@pytest.mark.parametrize(
+    ("kept", "why"), [("control", "both command by 1811F4E5"), ("state", "rests on 1801E5F4")]
+)
+def test_one_shared_identifier_is_found(tmp_path: Path, kept: str, why: str) -> None:
+    """Either the control frame or the status message is enough."""
+    profile = second_battery(tmp_path, control=kept != "control", state=kept != "state")
+    second = loaded("B", profile)
+    (found,) = bus_mistakes([loaded("A", FIRST), second])
+    assert why in found
+
+
+def test_the_same_battery_on_two_buses_is_good() -> None:
+    """Two cabinets of one make, each on its own adapter, or on its own multicast port."""
+    can1 = CanConfig("socketcan", "can1", None, fd=False, options={})
+    assert bus_mistakes([loaded("A", FIRST), loaded("B", FIRST, can1)]) == []
+    ports = [CanConfig("udp_multicast", "239.1.1.1", None, False, {"port": n}) for n in (1, 2)]  # noqa: FBT003 - fd
+    assert len({bus_of(can) for can in ports}) == 2
+
+
+def test_one_bus_has_one_set_of_settings(tmp_path: Path) -> None:
+    """Two bit rates for one adapter are a mistake."""
+    slow = CanConfig("socketcan", "can0", 250_000, fd=False, options={})
+    second = loaded("B", second_battery(tmp_path), slow)
+    assert bus_mistakes([loaded("A", FIRST), second]) == [
+        "A and B on can0: one bus, but their [device.can] differ"
+    ]
+
+
+def test_a_frame_reaches_every_device_of_the_bus() -> None:
+    """In order, and the same frame."""
+    heard: list[tuple[str, Frame]] = []
+    fan = Fan()
+    fan.takes += (lambda frame: heard.append(("A", frame)),)
+    fan.takes += (lambda frame: heard.append(("B", frame)),)
+    frame = Frame(1.0, 0x100, extended=False, data=b"")
+    fan.take(frame)
+    assert heard == [("A", frame), ("B", frame)]
