@@ -3,10 +3,14 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.ems_process import Ems
 from tests.system.plant import ROOT
+from tests.system.process import Box, new_box
 
 DEMO = [sys.executable, "-m", "agent", "demo", "--once", "--plain"]
 FAULTS = ("", "ignore_close")
@@ -29,3 +33,17 @@ def _demo(fault: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(  # noqa: S603 - our own program
         [*DEMO, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
     )
+
+
+@pytest.fixture
+def box(tmp_path: Path, ems: Ems) -> Iterator[Box]:
+    """Give a box whose bus is a multicast group; skip where the machine has no multicast."""
+    with new_box(tmp_path, ems) as found:
+        yield found
+
+
+@pytest.fixture
+def operator(box: Box) -> Iterator[httpx.Client]:
+    """Give an operator of the box's device alone."""
+    with box.ems.client(box.ems.new_operator(box.uid)) as client:
+        yield client
