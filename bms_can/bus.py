@@ -4,6 +4,7 @@ python-can's own troubles (traps 1 to 8) are handled by rule: any error on recei
 a send that returned proves nothing, only the echo of the frame does.
 """
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -66,6 +67,8 @@ class Port:
 
     Attributes:
         dropped: messages that are not data frames, by kind: "error", "remote".
+        drained_s: when the receive queue was last known to be empty [s], -inf before. A frame
+            that arrived by then was handed on.
     """
 
     def __init__(self, bus: can.BusABC, clock_s: Callable[[], float], name: str = "") -> None:
@@ -74,6 +77,7 @@ class Port:
         self._name = name
         self._sending = threading.Lock()
         self.dropped: Counter[str] = Counter()
+        self.drained_s = -math.inf
 
     def receive(self, timeout_s: float) -> Frame | None:
         """Return the next data frame, stamped with our clock, or None after `timeout_s` [s].
@@ -83,13 +87,14 @@ class Port:
         Raises:
             BusDown: the interface failed; close this port and open a new one.
         """
-        end_s = self._clock_s() + timeout_s
-        message = self._next_message(timeout_s)
+        now_s = self._clock_s()
+        end_s = now_s + timeout_s
+        message = self._next_message(timeout_s, now_s)
         while message is not None and (message.is_error_frame or message.is_remote_frame):
             # Waits on: an error frame is no silence, and a burst of them must not look like it.
             self.dropped["error" if message.is_error_frame else "remote"] += 1
-            left_s = end_s - self._clock_s()
-            message = self._next_message(left_s) if left_s > 0 else None
+            now_s = self._clock_s()
+            message = self._next_message(end_s - now_s, now_s) if end_s > now_s else None
         if message is None:
             return None
         return Frame(
@@ -100,12 +105,16 @@ class Port:
             self._name,
         )
 
-    def _next_message(self, timeout_s: float) -> can.Message | None:
+    def _next_message(self, timeout_s: float, now_s: float) -> can.Message | None:
         try:
-            return self._bus.recv(timeout_s)
+            message = self._bus.recv(0)
+            if message is None:
+                self.drained_s = now_s  # as of before the look
+                message = self._bus.recv(timeout_s)
         except (can.CanError, OSError, ValueError) as error:
             # ValueError: select() on a socket that another thread closed.
             raise BusDown(str(error)) from error
+        return message
 
     def send(self, frame: Frame) -> None:
         """Queue a frame. Returning means queued, never "on the wire" (reliability rule 21).

@@ -1,6 +1,7 @@
 """The border to python-can: what is a frame, and which error means what."""
 
 import errno
+import math
 import threading
 from collections.abc import Iterator
 
@@ -92,7 +93,26 @@ def test_a_burst_of_error_frames_does_not_shorten_the_time_out() -> None:
     assert port.receive(0.2) is None
     assert clock.now_s == pytest.approx(100.3)
     assert port.dropped["error"] == 5
-    assert bus.timeouts_s[:2] == [0.2, pytest.approx(0.15)]
+    assert bus.timeouts_s[0] == 0  # what is there is taken without waiting
+
+
+def test_what_is_left_of_the_time_out_is_waited() -> None:
+    """After an error frame the port waits for the rest of the time, not for all of it again."""
+    port, bus = port_of(error_message(), None, clock=Clock(step_s=0.05))
+    assert port.receive(0.2) is None
+    assert bus.timeouts_s == [0, 0, pytest.approx(0.15)]
+
+
+def test_when_the_queue_was_last_empty() -> None:
+    """A look that finds nothing says so, as of before the look; a frame that waited does not."""
+    clock = Clock()
+    port, _ = port_of(data_message(), None, clock=clock)
+    assert port.drained_s == -math.inf
+    port.receive(0.2)
+    assert port.drained_s == -math.inf
+    clock.now_s = 107.0
+    port.receive(0.2)
+    assert port.drained_s == 107.0
 
 
 def test_silence_is_none() -> None:
