@@ -40,6 +40,14 @@ def prepared(rig: Rig, code: CommandCode) -> Rig:
     return rig
 
 
+def sent_frames(rig: Rig, code: CommandCode) -> list[dict[str, object]]:
+    """Return the frames of a command as the evidence names them."""
+    return [
+        {"at_s": round(each.at_s, 6), "frame": f"{CONTROL_ID:08X}#{each.data.hex().upper()}"}
+        for each in rig.frames(code)
+    ]
+
+
 # --- the straight way
 
 
@@ -64,8 +72,7 @@ def test_each_step_carries_its_evidence(rig: Rig, code: CommandCode) -> None:
     assert isinstance(interlocks, list)
     assert all(check["passed"] for check in interlocks)
     first = rig.frames()[0]
-    wire = {"at_s": round(first.at_s, 6), "frame": f"{CONTROL_ID:08X}#{first.data.hex().upper()}"}
-    assert sent == {"frames": [wire], "echo": True}
+    assert sent == {"frames": sent_frames(rig, code)[:1], "echo": True}
     for found in (answered["answer"], proven["confirmed_by"], held["confirmed_by"]):
         assert isinstance(found, list)
         assert all(each["at_s"] > first.at_s for each in found)
@@ -178,7 +185,9 @@ def test_a_second_command_is_refused_unless_it_opens(
     other = rig.do(second, 0.05)
     if second is OPEN and first is not OPEN:
         assert rig.outcome(one) == (S.FAILED, R.SUPERSEDED)
-        assert f"open {other} came before" in rig.entry(one).detail
+        told = f"1 frames went out; open {other} came before the effect was seen"
+        assert rig.entry(one).detail == told
+        assert rig.event(one, S.FAILED).evidence["frames"] == sent_frames(rig, first)
         assert len(rig.frames(first)) == 1
         assert len(rig.frames(OPEN)) == 1
     else:
@@ -206,6 +215,7 @@ def test_an_open_comes_before_the_first_frame(
     rig.journal.after = arrive
     one = rig.do(first, 3.0)
     assert rig.outcome(one) == (S.CANCELLED, R.SUPERSEDED)
+    assert rig.entry(one).detail == f"open {opening[0]} takes its place; no frame went out"
     assert rig.frames(first) == []
     assert rig.state(opening[0]) is S.HELD
 

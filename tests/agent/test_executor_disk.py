@@ -173,6 +173,9 @@ def test_an_interlock_that_flips_during_the_write(rig: Rig, flip: Flip) -> None:
     assert rig.life(identity) == [S.ACCEPTED, S.GATED, S.SENDING, S.REJECTED]
     assert rig.entry(identity).reason is flip.reason
     assert rig.entry(identity).detail.startswith("changed while it was being written: ")
+    judged = rig.event(identity, S.REJECTED).evidence["interlocks"]
+    assert isinstance(judged, list)
+    assert not all(check["passed"] for check in judged)
     assert rig.frames() == []
 
 

@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from agent.clock import FakeClock
 from agent.errors import IllegalTransition, JournalFailed, UnknownCommand
 from agent.journal import Journal
-from agent.journal_rows import Stamp
+from agent.journal_rows import Lockout, Stamp
+from agent.payload import rfc3339
 from bms_can.commands import FINAL, LONGEST_LIFE_S, NEXT, Command, CommandState, Reason
 from bms_can.profile import CommandCode
 
@@ -341,11 +342,24 @@ def test_lockout_survives_restart(journal: Journal, path: Path) -> None:
     with closing(Journal(path, STAMP)) as again:
         lockout = again.lockout()
         assert lockout is not None
-        assert (lockout.reason, lockout.who) == ("work on the rack", "zhang")
+        assert lockout == Lockout("work on the rack", "zhang", rfc3339(STAMP.wall))
+        assert again.meta("lockout") is not None  # beside the file that outlives the journal
         again.clear_lockout("li", STAMP)
         assert again.lockout() is None
-        assert [event.kind for event in again.log()] == ["lockout-set", "lockout-cleared"]
-        assert again.log()[1].evidence == {"who": "li"}
+        rows = [(event.kind, event.device_uid, event.evidence) for event in again.log()]
+        assert rows == [
+            ("lockout-set", "", lockout._asdict()),
+            ("lockout-cleared", "", {"who": "li"}),
+        ]
+        assert again.meta("lockout") is None
+
+
+def test_a_note_is_of_no_device_unless_it_says_so(journal: Journal) -> None:
+    """An audit row keeps its body, and the device if there is one."""
+    for uid in ((), ("BAT",)):
+        journal.note("start", STAMP, {"version": "1"}, *uid)
+    found = [(event.kind, event.device_uid, event.evidence) for event in journal.log()]
+    assert found == [("start", "", {"version": "1"}), ("start", "BAT", {"version": "1"})]
 
 
 def test_numbers_are_reserved_once(journal: Journal, path: Path) -> None:
@@ -371,6 +385,7 @@ def test_prune_keeps_what_matters(path: Path) -> None:
         assert journal.prune(limit) == 0  # not reported yet
         for event in journal.unreported("BAT"):
             journal.reported(event.seq)
+        assert journal.prune(clock.wall() - timedelta(days=200)) == 0  # nothing is that old
         assert journal.prune(limit) == 2
         assert journal.prune(limit) == 0
         assert journal.events("old") == []
