@@ -37,7 +37,7 @@ _PLAIN = re.compile(  # nearly every line of a log
     re.ASCII,
 )
 _LOG = re.compile(rf"\s*(?:{_TIME}\s+)?(\S+)\s+{_ID}#(\S*)(?:\s+[RTrt])?\s*", re.ASCII)
-_XL = re.compile(rf"\s*(?:{_TIME}\s+)?\S+\s+[0-9A-Fa-f]{{5}}#[0-9A-Fa-f]{{2}}:\S*.*", re.ASCII)
+_XL = re.compile(rf"\s*(?:{_TIME}\s+)?\S+\s+[0-9A-Fa-f]{{5}}#[0-9A-Fa-f]{{2}}:.*\s*", re.ASCII)
 _DISPLAY = re.compile(
     rf"\s*(?:{_TIME}\s+)?(\S+)\s+(?:[RT]X\s+(?:[B-]\s[E-]\s+)?)?{_ID}\s+"
     r"[\[{](\d{1,2}|[A-F])[\]}](?:\s+(.*?))?\s*",
@@ -53,13 +53,14 @@ class _Refused(Exception):
     """This line holds no usable data frame; one of `REASONS` says why. Never leaves this module."""
 
 
-def candump_frames(lines: Iterable[str]) -> Iterator[Frame | BadLogLine]:
+def candump_frames(lines: Iterable[str], first: int = 1) -> Iterator[Frame | BadLogLine]:
     """Yield a frame for each line, or what is wrong with the line. Never raises for its content.
 
-    Blank lines and comments are passed over. A local date (candump -t A) is taken as UTC.
+    Blank lines and comments are passed over. A local date (candump -t A) is taken as UTC. `first`
+    is the number of the first line.
     """
     plain = _PLAIN.fullmatch
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines, first):
         found = plain(line)
         if found is not None:
             time, channel, identifier, data = found.groups()

@@ -65,14 +65,19 @@ def open_log(path: str | Path) -> Iterator[Entry]:
     head = _head(path)
     if suffix == ".trc" and is_dated_trc(head):
         return _text_entries(path, dated_trc_frames)
-    if suffix in CANDUMP_SUFFIXES:
+    if holds_candump(suffix, head):
         return read_candump(path)
     if suffix in MESSAGE_READERS:
         return _python_can_entries(path, MESSAGE_READERS[suffix])
-    if not head.strip() or any(looks_like_candump(line) for line in head.splitlines()):
-        return read_candump(path)
     known = ", ".join([*CANDUMP_SUFFIXES, *sorted(set(MESSAGE_READERS) - {".log"})])
     raise BadInput(str(path), [f"neither candump text nor one of {known}"])
+
+
+def holds_candump(suffix: str, head: str) -> bool:
+    """Return whether a log of this suffix (without `.gz`) and first text is read as candump."""
+    if suffix in CANDUMP_SUFFIXES or suffix in MESSAGE_READERS:
+        return suffix in CANDUMP_SUFFIXES
+    return not head.strip() or any(looks_like_candump(line) for line in head.splitlines())
 
 
 def read_candump(path: str | Path) -> Iterator[Entry]:
@@ -129,7 +134,7 @@ def _reader(path: Path, kind: type[MessageReader], stack: ExitStack) -> MessageR
     if issubclass(kind, TextIOMessageReader):
         return kind(stack.enter_context(_text(path)))
     if kind is BLFReader:
-        return kind(cast("BinaryIO", stack.enter_context(_binary(path))))
+        return kind(cast("BinaryIO", stack.enter_context(open_binary(path))))
     if path.suffix.lower() == ".gz":
         raise BadInput(str(path), ["this kind cannot be read compressed; unpack it first"])
     return kind(str(path))
@@ -164,14 +169,14 @@ def _head(path: Path) -> str:
 def _text(path: Path) -> TextIO:
     """Open as text: UTF-16 by its mark, else UTF-8; what is neither becomes U+FFFD."""
     with ExitStack() as stack:
-        file = stack.enter_context(_binary(path))
+        file = stack.enter_context(open_binary(path))
         encoding = "utf-16" if file.peek(2)[:2] in UTF16_MARKS else "utf-8-sig"
         stack.pop_all()
         return io.TextIOWrapper(file, encoding=encoding, errors="replace")
 
 
-def _binary(path: Path) -> io.BufferedReader:
-    """Open for reading, unpacked where the content is gzip's."""
+def open_binary(path: Path) -> io.BufferedReader:
+    """Open a file for reading, unpacked where the content is gzip's."""
     file = path.open("rb")
     if file.peek(2)[:2] != GZIP_MAGIC:
         return file

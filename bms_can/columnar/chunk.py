@@ -1,0 +1,55 @@
+"""A run of data frames of one log as columns. Times, payloads and lines as in the log's order."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bms_can.errors import BadLogLine
+from bms_can.frame import Frame
+
+CLASSICAL_WIDTH, FD_WIDTH = 8, 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    """The data frames of a piece of a log; row i of each column is frame i.
+
+    Attributes:
+        at_s: time [s], equal to `float(text)` of the log's time.
+        channel: index into `channels`; it may mean another name in another chunk.
+        can_id: 11 or 29 bits without flag bits.
+        extended: whether the identifier has 29 bits.
+        length: payload bytes, 0..64.
+        data: the payload, zeros behind it; 8 wide, or 64 if any payload here is longer.
+        line: number of the line in the log, from 1; in a log that has no lines, or in one that
+            python-can reads, number of the entry.
+        channels: the names; "" where the log names none.
+        bad: the first few unusable lines among these frames.
+        bad_counts: all of them by reason (those of candump.REASONS, or "damaged archive").
+    """
+
+    at_s: NDArray[np.float64]
+    channel: NDArray[np.uint16]
+    can_id: NDArray[np.uint32]
+    extended: NDArray[np.bool_]
+    length: NDArray[np.uint8]
+    data: NDArray[np.uint8]
+    line: NDArray[np.int64]
+    channels: tuple[str, ...]
+    bad: tuple[BadLogLine, ...]
+    bad_counts: Mapping[str, int]
+
+    def __len__(self) -> int:
+        """Return the number of frames, which can be 0 where there are only bad lines."""
+        return len(self.at_s)
+
+
+def frames(chunk: Chunk) -> Iterator[Frame]:
+    """Yield the frames of a chunk one by one, as `logfile.open_log` does."""
+    columns = (chunk.at_s, chunk.can_id, chunk.extended, chunk.length, chunk.channel)
+    lists = (column.tolist() for column in columns)
+    payloads = (row.tobytes() for row in chunk.data)
+    for at_s, can_id, extended, length, channel, data in zip(*lists, payloads, strict=True):
+        yield Frame(at_s, can_id, extended, data[:length], chunk.channels[channel])

@@ -1,0 +1,156 @@
+"""Chunks to the signals of a database, message by message.
+
+Which frames: those that the live codec accepts, because one rule must hold for a bus and its log.
+A frame of another length than the one that the database declares, or with a multiplexer value that
+has no page, is refused as a whole and listed in `refused`. With `exact=False` longer frames are
+taken too, cut to what is declared: then the frames and the values are those of
+`cantools.decode(..., decode_choices=False)`, which also refuses short ones and unknown pages.
+
+Which numbers: `values` are those of cantools bit for bit, whatever their size, as an export wants
+them. Whether a value may be believed is another question: `usable` answers it with the range and
+the sentinels, exactly where the live codec's sample has a value and not None. `valid` only says
+whether the signal is on the frame at all.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bms_can.columnar.chunk import Chunk
+from bms_can.columnar.extract import Array, Payloads
+from bms_can.columnar.pages import on_page
+from bms_can.columnar.plan import EXTENDED_BIT, MessagePlan, SignalPlan, plans_of
+from bms_can.database import Database
+from bms_can.profile import SignalLimits
+from bms_can.scaling import float_range, raw_range
+
+Rows = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+NO_LIMITS = SignalLimits()
+FULL = MappingProxyType[str, SignalLimits]({})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MessageColumns:
+    """The frames of one message in a chunk.
+
+    Attributes:
+        message: its name.
+        rows: their rows in the chunk, ascending; entry i of every array here is frame `rows[i]`.
+        refused: rows of the frames that were not decoded, by reason ("length", "mux").
+        values: physical values by bare signal name. Integers where factor and offset are, in the
+            narrowest type (Python's, as objects, beyond 64 bits), float64 otherwise. Where `valid`
+            is False the number means nothing.
+        valid: whether the signal is on the frame's multiplexer page; None: it always is.
+    """
+
+    message: str
+    rows: Rows
+    refused: Mapping[str, Rows]
+    values: Mapping[str, Array]
+    valid: Mapping[str, Mask | None]
+    _plan: MessagePlan
+    _payloads: Payloads
+    _limits: Mapping[str, SignalLimits]
+
+    def raw(self, signal: str) -> Array:
+        """Return the raw values: unscaled integers, or the numbers of an IEEE 754 signal."""
+        return self._payloads.raw(self._plan.signals[signal])
+
+    def usable(self, signal: str) -> Mask:
+        """Return where the live codec would give a value: on the page, in range, no sentinel."""
+        plan = self._plan.signals[signal]
+        limits = self._limits.get(f"{self.message}.{signal}", NO_LIMITS)
+        usable = _believed(plan, limits, self.raw(signal), self.values[signal])
+        valid = self.valid[signal]
+        return usable if valid is None else usable & valid
+
+
+class Decoder:
+    """Decodes the messages of one database.
+
+    Args:
+        database: as loaded; its ambiguous ids are not decoded.
+        wanted: "Message" or "Message.Signal"; None: everything.
+        exact: refuse frames longer than declared, as on a live bus.
+        limits: sentinels and ranges by "Message.Signal", in place of those of the database.
+
+    Raises:
+        BadDatabase: something wanted does not exist.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        wanted: Collection[str] | None = None,
+        *,
+        exact: bool = True,
+        limits: Mapping[str, SignalLimits] = FULL,
+    ) -> None:
+        self.database = database
+        self.plans = plans_of(database, wanted)
+        self._exact = exact
+        self._limits = limits
+        order = sorted(range(len(self.plans)), key=lambda number: self.plans[number].key)
+        self._sorted = np.array([self.plans[number].key for number in order], np.uint32)
+        self._numbers = np.array(order, np.int64)
+
+    def decode(self, chunk: Chunk) -> Iterator[MessageColumns]:
+        """Yield the columns of each message that has frames in the chunk, in the DBC's order."""
+        for number, rows in self._grouped(chunk):
+            yield self._message(chunk, self.plans[number], rows)
+
+    def _grouped(self, chunk: Chunk) -> Iterator[tuple[int, Rows]]:
+        if not self.plans:
+            return
+        keys = chunk.can_id | chunk.extended * np.uint32(EXTENDED_BIT)
+        at = np.searchsorted(self._sorted, keys).clip(max=len(self._sorted) - 1)
+        known = np.flatnonzero(self._sorted[at] == keys)
+        numbers = self._numbers[at[known]]
+        ordered = known[np.argsort(numbers, kind="stable")]
+        counts = np.bincount(numbers, minlength=len(self.plans))
+        ends = np.cumsum(counts)
+        for number in np.flatnonzero(counts).tolist():
+            yield number, ordered[ends[number] - counts[number] : ends[number]]
+
+    def _message(self, chunk: Chunk, plan: MessagePlan, rows: Rows) -> MessageColumns:
+        fits = self._fits(plan, chunk.length[rows])
+        refused = {} if fits.all() else {"length": rows[~fits]}
+        rows = rows[fits]
+        payloads = Payloads(chunk.data[rows])
+        valid, known = on_page(plan, payloads, len(rows))
+        if known is not None:
+            refused["mux"] = rows[~known]
+            rows = rows[known]
+            payloads = Payloads(chunk.data[rows])
+        values = {name: payloads.values(signal) for name, signal in plan.signals.items()}
+        return MessageColumns(plan.name, rows, refused, values, valid, plan, payloads, self._limits)
+
+    def _fits(self, plan: MessagePlan, length: NDArray[np.uint8]) -> Mask:
+        if not self._exact:
+            return length >= plan.size
+        return length == plan.wire_length if plan.size else np.ones(len(length), np.bool_)
+
+
+def _believed(plan: SignalPlan, limits: SignalLimits, raw: Array, values: Array) -> Mask:
+    lowest: float
+    highest: float
+    if plan.field.is_float:
+        lowest, highest = float_range(plan.field, plan.signal, limits)
+        seen = values
+    else:
+        lowest, highest = raw_range(plan.field, plan.signal, limits)
+        seen = raw
+    believed: Mask = (seen >= lowest) & (seen <= highest)
+    if plan.field.is_float:
+        believed &= np.isfinite(values)
+    for sentinel in limits.sentinels:
+        if plan.field.is_float:
+            believed &= raw != sentinel
+        elif sentinel == int(sentinel):
+            believed &= raw != int(sentinel)
+    return believed

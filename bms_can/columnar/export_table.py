@@ -1,0 +1,83 @@
+"""Fields and cells as an Arrow schema and table. One of two modules that import pyarrow."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from bms_can.columnar.export_plan import DType, Field, Kind
+from bms_can.columnar.export_rows import Block, Cells
+
+TIME = pa.timestamp("us", tz="UTC")
+NAMES = pa.dictionary(pa.int32(), pa.string())
+
+
+def schema_of(fields: Sequence[Field], metadata: Mapping[str, str]) -> pa.Schema:
+    """Return the schema: each field says its signal, unit and choices, the whole its origin."""
+    return pa.schema([_field(each) for each in fields], metadata=dict(metadata))
+
+
+def _field(field: Field) -> pa.Field:
+    if field.kind is Kind.TIME:
+        return pa.field(field.name, TIME, nullable=False)
+    if field.kind is Kind.CHANNEL:
+        return pa.field(field.name, NAMES, nullable=False)
+    about = {"signal": field.key}
+    if field.kind is Kind.TEXT:
+        about["choices"] = json.dumps(dict(field.choices), ensure_ascii=False)
+        return pa.field(field.name, NAMES, metadata=about)
+    if field.unit:
+        about["unit"] = field.unit
+    return pa.field(field.name, arrow_type(field.dtype), metadata=about)
+
+
+def arrow_type(dtype: DType) -> pa.DataType:
+    """Return the Arrow type of a signal's values."""
+    return pa.from_numpy_dtype(dtype)
+
+
+class TableMaker:
+    """Makes the tables of one file.
+
+    Args:
+        fields: of the table.
+        schema: that `schema_of` made of them.
+    """
+
+    def __init__(self, fields: Sequence[Field], schema: pa.Schema) -> None:
+        self._fields = fields
+        self._schema = schema
+        self._names = {
+            field.name: pa.array([name for _, name in field.choices], pa.string())
+            for field in fields
+            if field.kind is Kind.TEXT
+        }
+
+    def table(self, block: Block, channels: Sequence[str]) -> pa.Table:
+        """Return the rows as a table; `channels` are the names by number."""
+        arrays = [
+            self._array(field, cells, channels)
+            for field, cells in zip(self._fields, block, strict=True)
+        ]
+        return pa.Table.from_arrays(arrays, schema=self._schema)
+
+    def _array(self, field: Field, cells: Cells, channels: Sequence[str]) -> pa.Array:
+        if field.kind is Kind.CHANNEL:
+            return _channel_array(cells, channels)
+        nulls = None if cells.valid is None else ~cells.valid
+        if field.kind is Kind.TEXT:
+            places = pa.array(cells.values, pa.int32(), mask=nulls)
+            return pa.DictionaryArray.from_arrays(places, self._names[field.name])
+        if field.kind is Kind.TIME:
+            return pa.array(cells.values, pa.int64()).view(TIME)
+        return pa.array(cells.values, mask=nulls, from_pandas=False)
+
+
+def _channel_array(cells: Cells, channels: Sequence[str]) -> pa.Array:
+    """Number only the channels that are there, by name: the same rows make the same bytes."""
+    used = sorted(np.flatnonzero(np.bincount(cells.values)).tolist(), key=lambda n: channels[n])
+    renumbered = np.zeros(len(channels), np.int32)
+    renumbered[used] = np.arange(len(used), dtype=np.int32)
+    names = pa.array([channels[number] for number in used], pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(renumbered[cells.values]), names)
