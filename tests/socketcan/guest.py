@@ -52,9 +52,12 @@ mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t tmpfs tmpfs /run
 mountpoint -q /dev || mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts; mount -t tmpfs tmpfs /dev/shm
-ln -sf /proc/self/fd /dev/fd; ln -sf fd/0 /dev/stdin; ln -sf fd/1 /dev/stdout; ln -sf fd/2 /dev/stderr
+ln -sf /proc/self/fd /dev/fd; ln -sf fd/0 /dev/stdin
+ln -sf fd/1 /dev/stdout; ln -sf fd/2 /dev/stderr
 hostname canguest; ip link set lo up
-for each in can-dev can can-raw vcan vxcan slcan; do modprobe -d {work} $each; done 2>{work}/modprobe
+for each in can-dev can can-raw vcan vxcan slcan; do
+  modprobe -d {work} $each 2>>{work}/modprobe
+done
 stty -F /dev/ttyS0 raw -echo
 : >{work}/up; sync
 sh {work}/command </dev/null >/dev/ttyS0 2>&1
@@ -163,7 +166,7 @@ def run(command: Sequence[str], limit_s: float, memory_mb: int) -> int:
             status = _once(Path(folder), command, limit_s, memory_mb)
         if status is not None:
             return status
-        print(f"the guest did not start; {left} more tries", file=sys.stderr)
+        _say(f"the guest did not start; {left} more tries")
     return NO_GUEST
 
 
@@ -172,7 +175,7 @@ def _once(work: Path, command: Sequence[str], limit_s: float, memory_mb: int) ->
     _write(work, command)
     # Through cat: the guest makes its end non-blocking, which must not reach our own output.
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as pipe:  # noqa: S607 - coreutils
-        assert pipe.stdin is not None  # noqa: S101 - for the type checker
+        assert pipe.stdin is not None
         kernel = _start(work, memory_mb, pipe.stdin.fileno())
         pipe.stdin.close()
         try:
@@ -180,7 +183,7 @@ def _once(work: Path, command: Sequence[str], limit_s: float, memory_mb: int) ->
             if booted:
                 kernel.wait(limit_s)
         except subprocess.TimeoutExpired:
-            print(f"the guest was ended after {limit_s:g} s", file=sys.stderr)
+            _say(f"the guest was ended after {limit_s:g} s")
             return TIME_OVER
         finally:
             kernel.send_signal(signal.SIGKILL)
@@ -188,8 +191,12 @@ def _once(work: Path, command: Sequence[str], limit_s: float, memory_mb: int) ->
     status = work / "status"
     if status.exists():
         return int(status.read_text())
-    print((work / "kernel.log").read_text(errors="replace")[-2000:], file=sys.stderr)
+    _say((work / "kernel.log").read_text(errors="replace")[-2000:])
     return NO_GUEST if booted else None
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
 
 
 def main() -> int:
@@ -203,11 +210,8 @@ def main() -> int:
     asked = parser.parse_args()
     packages = missing()
     if packages:
-        print(
-            "A guest kernel is needed. As root:\n  apt-get install --no-install-recommends "
-            + " ".join(packages),
-            file=sys.stderr,
-        )
+        install = "apt-get install --no-install-recommends " + " ".join(packages)
+        _say(f"A guest kernel is needed. As root:\n  {install}")
         return NO_GUEST
     return run(asked.command, asked.limit, asked.memory)
 

@@ -1,0 +1,48 @@
+"""Asks the kernel about an interface, and sets it up or down. The only use of rtnetlink.
+
+Reading needs no right. Setting needs CAP_NET_ADMIN, which the agent does not have as shipped
+(docs/operations.md says how to give it).
+"""
+
+import errno
+import os
+import socket
+
+from bms_can.errors import BusDown
+from bms_can.link import LinkState, ask_link, ask_up, error_of, parse_link
+
+ANSWER_BYTES = 32768
+WAIT_S = 1.0
+
+
+def read_link(channel: str) -> LinkState | None:
+    """Return the state of an interface; None if there is none of this name, or nobody to ask."""
+    try:
+        return parse_link(_ask(ask_link(channel)))
+    except OSError:  # no such family here (another system), or the sandbox forbids it
+        return None
+
+
+def set_up(channel: str, *, up: bool) -> None:
+    """Set an interface up or down. Down throws away what waits in its transmit queue.
+
+    Raises:
+        BusDown: it is not there, or this process may not do that.
+    """
+    link = read_link(channel)
+    if link is None:
+        raise BusDown(f"{channel}: no such interface")
+    try:
+        number = error_of(_ask(ask_up(link.index, up=up)))
+    except OSError as error:
+        raise BusDown(f"{channel}: {error}") from error
+    if number:
+        needs = " (needs CAP_NET_ADMIN)" if number == errno.EPERM else ""
+        raise BusDown(f"{channel}: {os.strerror(number)}{needs}")
+
+
+def _ask(request: bytes) -> bytes:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
+        kernel.settimeout(WAIT_S)
+        kernel.send(request)
+        return kernel.recv(ANSWER_BYTES)
