@@ -54,6 +54,13 @@ def is_active(when: ActiveWhen, sample: Sample) -> bool:
     return sample.raw != 0
 
 
+def alarm_level(rule: AlarmRule, sample: Sample) -> int | None:
+    """Return what a fresh sample says: the level of its alarm, 0 if it is off, None: unknown."""
+    if sample.value is None:
+        return None
+    return _active_alarm(rule, sample).level if is_active(rule.when, sample) else 0
+
+
 def _active_alarm(rule: AlarmRule, sample: Sample) -> ActiveAlarm:
     level = rule.level
     if level is None:

@@ -4,6 +4,7 @@ A frame that fails any check changes nothing; it is counted by reason.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 
 from bms_can.codec import Codec
 from bms_can.database import Database
@@ -11,6 +12,7 @@ from bms_can.errors import BadFrame
 from bms_can.frame import Frame
 from bms_can.integrity import Integrity
 from bms_can.profile import Profile
+from bms_can.signals import Sample
 from bms_can.table import SignalTable
 
 MOST_UNKNOWN = 4096  # a babbling node with random identifiers must not fill the box's memory
@@ -42,24 +44,38 @@ class Intake:
 
     def take(self, frame: Frame) -> bool:
         """Take one frame; tell whether it brought new bytes of a message that we use."""
+        accepted = self.accept(frame)
+        return accepted is not None and self.store(*accepted, frame)
+
+    def accept(self, frame: Frame) -> tuple[str, dict[str, Sample]] | None:
+        """Check and count one frame; return message and samples if it may be used."""
         self.frames += 1
         if self._channel is not None and frame.channel not in ("", self._channel):
-            return False
+            return None
         try:
             decoded = self._codec.decode(frame)
             if decoded is None:
                 self._count_unknown(frame)
-                return False
-            message, samples = decoded
-            self._integrity.check(message, frame)
+                return None
+            self._integrity.check(decoded[0], frame)
         except BadFrame as bad:
             self.bad[bad.reason] += 1
-            return False
+            return None
         self.decoded += 1
+        return decoded
+
+    def store(self, message: str, samples: Mapping[str, Sample], frame: Frame) -> bool:
+        """Keep what a frame that was accepted says; tell whether its bytes are new."""
         self.table.update(message, samples, frame)
         changed = self._payloads.get(message) != frame.data
         self._payloads[message] = frame.data
         return changed
+
+    def renew(self, frame: Frame) -> None:
+        """Keep what a frame says that somebody else has checked and counted."""
+        decoded = self._codec.decode(frame)
+        if decoded is not None:
+            self.store(*decoded, frame)
 
     def _count_unknown(self, frame: Frame) -> None:
         key = frame.can_id, frame.extended

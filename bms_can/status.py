@@ -6,12 +6,20 @@ Two promises:
 * Current > 0 is charging. It is said here, once; a profile turns its battery's sign by `sign`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from bms_can.alarms import LOST, ActiveAlarm, derive_alarms
-from bms_can.profile import ContactorRule, CurrentRule, OperatingStatus, Profile
-from bms_can.signals import Signals
+from bms_can.alarms import LOST, ActiveAlarm, alarm_level, derive_alarms
+from bms_can.profile import (
+    ContactorRule,
+    ContactorSignal,
+    CurrentRule,
+    OperatingStatus,
+    Profile,
+    StateSignal,
+)
+from bms_can.signals import Sample, Signals
 
 
 class Contactor(Enum):
@@ -120,6 +128,30 @@ def derive_status(
     )
 
 
+def meaning_of(profile: Profile, samples: Mapping[str, Sample]) -> dict[str, object]:
+    """Return all that a status can take from these samples while they are fresh, by part.
+
+    While no part changes, nothing but the passing of time changes a status.
+    """
+    rule = profile.status
+    found: dict[str, object] = {
+        f"alarm {each.key}": alarm_level(each, samples[each.signal])
+        for each in profile.alarms
+        if each.signal in samples
+    }
+    for one in () if rule.contactor is None else rule.contactor.signals:
+        if one.signal in samples:
+            found[f"contactor {one.signal}"] = _feedback_of(one, samples[one.signal])
+    if rule.state is not None and rule.state.signal in samples:
+        found["state"] = _state_of(rule.state, samples[rule.state.signal])
+    if rule.current is not None and rule.current.signal in samples:
+        current_a = _current_of(rule.current, samples[rule.current.signal])
+        found["flow"] = current_a
+        if current_a is not None:
+            found["flow"] = _direction(current_a, rule.current.dead_band_a)
+    return found
+
+
 def _missing(
     signals: Signals, profile: Profile, now_s: float, listening_since_s: float
 ) -> list[str]:
@@ -157,6 +189,10 @@ def _feedback(
 ) -> Contactor:
     one = rule.signals[index]
     sample = signals.fresh(one.signal, now_s=now_s, max_age_s=profile.deadline_s(one.signal))
+    return _feedback_of(one, sample)
+
+
+def _feedback_of(one: ContactorSignal, sample: Sample | None) -> Contactor:
     if sample is None or sample.value is None:
         return Contactor.UNKNOWN
     if sample.raw in one.closed:
@@ -185,6 +221,10 @@ def _from_state(signals: Signals, profile: Profile, now_s: float) -> OperatingSt
     if state is None:
         return None
     sample = signals.fresh(state.signal, now_s=now_s, max_age_s=profile.deadline_s(state.signal))
+    return _state_of(state, sample)
+
+
+def _state_of(state: StateSignal, sample: Sample | None) -> OperatingStatus | None:
     if sample is None or sample.value is None:
         return None
     return state.states.get(sample.raw)
@@ -195,6 +235,10 @@ def _current_a(signals: Signals, profile: Profile, now_s: float) -> float | None
     if rule is None:
         return None
     sample = signals.fresh(rule.signal, now_s=now_s, max_age_s=profile.deadline_s(rule.signal))
+    return _current_of(rule, sample)
+
+
+def _current_of(rule: CurrentRule, sample: Sample | None) -> float | None:
     if sample is None or sample.value is None:
         return None
     return float(sample.value) * rule.sign

@@ -4,7 +4,7 @@ The same intake and the same derivation as on a live bus. Silence inside a log s
 at which a deadline passes, not at the next frame.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from math import inf, nextafter
 from typing import NamedTuple
 
@@ -12,8 +12,8 @@ from bms_can.database import Database
 from bms_can.frame import Frame
 from bms_can.intake import Intake
 from bms_can.profile import Profile
-from bms_can.signals import Signals
-from bms_can.status import BmsStatus, derive_status
+from bms_can.signals import Sample, Signals
+from bms_can.status import BmsStatus, derive_status, meaning_of
 
 AFTER_DEADLINE_S = 1e-6  # a message is late only after its deadline, not at it
 # Channels are merged into one file a little out of order: up to 22 ms in a recording of a car. So
@@ -32,13 +32,15 @@ class Change(NamedTuple):
 class Timeline:
     """Derives the status frame by frame and yields its changes. One use.
 
-    It looks when a frame brings something new, when a deadline passes, when a message comes back
-    after that, and when the hold time of the current direction is over.
+    It looks when a frame says something new, when a deadline passes, when a message comes back
+    after that, and when the hold time of the current direction is over. `columnar/timeline.py`
+    finds the frames that can matter in columns and gives only these to the same steps.
 
     Attributes:
         intake: values and counts so far.
         status: the newest status, None before the first frame.
         first_s, now_s: time of the first frame and of the newest [s, the log's clock].
+        awaited: the messages and signals whose age the status depends on, with deadlines [s].
     """
 
     def __init__(self, profile: Profile, database: Database) -> None:
@@ -48,8 +50,10 @@ class Timeline:
         self.first_s: float | None = None
         self.now_s = 0.0
         self._next_s = inf
-        self._late = False
-        self._awaited = _awaited(profile)
+        self._late: frozenset[str] = frozenset()
+        self.awaited = awaited(profile)
+        self._matters = frozenset(name.split(".", 1)[0] for name in self.awaited)
+        self._said: dict[str, object] = {}
 
     def run(self, frames: Iterable[Frame]) -> Iterator[Change]:
         """Take all frames and yield the changes in order."""
@@ -59,16 +63,17 @@ class Timeline:
     def take(self, frame: Frame) -> Iterator[Change]:
         """Take one frame; yield the changes up to and including it."""
         if self.first_s is None:
-            self.first_s = self.now_s = frame.at_s
-            yield from self._look(frame.at_s)
+            yield from self.begin(frame.at_s)
         ours = frame.channel in ("", self._profile.channel) or self._profile.channel is None
         yield from self.pass_time(frame.at_s if ours else frame.at_s - CHANNEL_SKEW_S)
-        before = self.intake.decoded
-        changed = self.intake.take(frame)
-        if changed or (self._late and self.intake.decoded > before):
-            yield from self._look(self.now_s)
-        elif self.intake.decoded > before:
-            self._plan()
+        accepted = self.intake.accept(frame)
+        if accepted is not None:
+            yield from self.meet(*accepted, frame)
+
+    def begin(self, at_s: float) -> Iterator[Change]:
+        """Begin a log whose first frame comes at `at_s` [s]."""
+        self.first_s = self.now_s = at_s
+        yield from self._look(at_s)
 
     def pass_time(self, until_s: float) -> Iterator[Change]:
         """Let time pass without a frame; yield the changes that it brings [s, the log's clock]."""
@@ -77,15 +82,49 @@ class Timeline:
             yield from self._look(max(self.now_s, after_s))
         self.now_s = max(self.now_s, until_s)
 
+    def meet(self, message: str, samples: Mapping[str, Sample], frame: Frame) -> Iterator[Change]:
+        """Take what a frame says that passed every check, at the present time."""
+        self.intake.store(message, samples, frame)
+        if message not in self._matters:
+            return
+        said = {message: True, **meaning_of(self._profile, samples)}
+        news = any(self._said.get(part) != says for part, says in said.items())
+        self._said |= said
+        if news or not self._late.isdisjoint((message, *samples)):
+            yield from self._look(self.now_s)
+        else:
+            self._plan()
+
+    def renew(self, frames: Iterable[Frame], until_s: float) -> None:
+        """Take frames that passed every check and say nothing new, up to `until_s` [s].
+
+        Only for who knows that no deadline passed before them.
+        """
+        for frame in frames:
+            self.intake.renew(frame)
+        self.now_s = max(self.now_s, until_s)
+        self._plan()
+
+    def next_s(self, names: Iterable[str]) -> float:
+        """Return when time alone may change the status next, as far as these names go [s]."""
+        signals = self.intake.table.snapshot()
+        moments = [self._newest_s(signals, name) + self.awaited[name] for name in names]
+        moments.append(self._hold_ends_s())
+        return min((each for each in moments if each >= self.now_s), default=inf)
+
     def _plan(self) -> None:
         """Find the next moment at which the status can change without a frame."""
-        signals = self.intake.table.snapshot()
-        moments = [
-            self._newest_s(signals, name) + deadline_s for name, deadline_s in self._awaited.items()
-        ]
-        self._late = any(moment < self.now_s for moment in moments)
-        moments.append(self._hold_ends_s())
-        self._next_s = min((each for each in moments if each >= self.now_s), default=inf)
+        signals, now_s, next_s = self.intake.table.snapshot(), self.now_s, self._hold_ends_s()
+        late = []
+        if next_s < now_s:
+            next_s = inf
+        for name, deadline_s in self.awaited.items():
+            moment_s = self._newest_s(signals, name) + deadline_s
+            if moment_s < now_s:
+                late.append(name)
+            elif moment_s < next_s:
+                next_s = moment_s
+        self._late, self._next_s = frozenset(late), next_s
 
     def _newest_s(self, signals: Signals, name: str) -> float:
         """Return when a message or signal last came [s], the start of the log if never."""
@@ -116,7 +155,7 @@ class Timeline:
             yield Change(now_s, now_s - (self.first_s or 0.0), after)
 
 
-def _awaited(profile: Profile) -> dict[str, float]:
+def awaited(profile: Profile) -> dict[str, float]:
     """Return the messages and signals whose age the status depends on, with their deadlines [s]."""
     found = {message: profile.deadlines_s[message] for message in profile.required}
     for signal in (*profile.status.signals(), *(alarm.signal for alarm in profile.alarms)):
