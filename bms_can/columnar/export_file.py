@@ -7,7 +7,6 @@ all other values plain, zstd 1. No threads: one core is one core, and the bytes 
 import hashlib
 import io
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -109,13 +108,3 @@ def _few_values(kind: pa.DataType) -> bool:
 def open_table(path: Path, schema: pa.Schema, kind: str) -> TableFile:
     """Begin a file that is not there yet; `kind` is one of export_plan.FORMATS."""
     return _Csv(path, schema) if kind == "csv" else _Parquet(path, schema)
-
-
-def sync_folders(folders: Sequence[Path]) -> None:
-    """Make the names in folders durable."""
-    for folder in folders:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

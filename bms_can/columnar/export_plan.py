@@ -6,9 +6,11 @@
 Dates are those of the log's own times, UTC.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from hashlib import sha256
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -76,6 +78,7 @@ class Options:
         channel: only frames of this channel; None: all.
         wide_us: period of a wide table [us]; None: a table for each message.
         max_age_s: in a wide table a value older than this is unknown [s]; None: by the DBC.
+        all_values: numbers outside of the DBC's range are written too.
     """
 
     format: str = "parquet"
@@ -83,6 +86,7 @@ class Options:
     channel: str | None = None
     wide_us: int | None = None
     max_age_s: float | None = None
+    all_values: bool = False
 
     def values(self) -> dict[str, object]:
         """Return them as JSON holds them."""
@@ -92,6 +96,7 @@ class Options:
             "channel": self.channel,
             "wide_us": self.wide_us,
             "max_age_s": self.max_age_s,
+            "all_values": self.all_values,
         }
 
 
@@ -188,3 +193,30 @@ def parse_period_us(text: str) -> int:
     if not (period_us >= 1 and period_us == int(period_us)):
         raise ValueError("not a whole number of microseconds above 0")
     return int(period_us)
+
+
+def log_names(paths: Sequence[str], taken: Mapping[str, str]) -> dict[str, str]:
+    """Return what the files of each log are called: as the log, made unique where several share it.
+
+    The order of the logs changes nothing.
+
+    Args:
+        paths: absolute.
+        taken: names that stay, by path.
+    """
+    new = [path for path in paths if path not in taken]
+    shared = Counter(_file_name(path) for path in new)
+    used = set(taken.values())
+    names = dict(taken)
+    for path in new:
+        name = _file_name(path)
+        if shared[name] > 1 or name in used:
+            name = f"{name}~{sha256(path.encode(errors='surrogateescape')).hexdigest()[:8]}"
+        names[path] = name
+    return names
+
+
+def _file_name(path: str) -> str:
+    """Return the last part of a path; `~` is ours, and readers pass over files with `.` or `_`."""
+    name = path.rpartition("/")[2].replace("~", "%7E")
+    return f"%{ord(name[0]):02X}{name[1:]}" if name[0] in "._" else name

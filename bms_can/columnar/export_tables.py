@@ -1,6 +1,6 @@
 """The files of one log while they are written: opened as rows come, closed as days go by."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from bms_can.columnar.export_file import TableFile, open_table
 from bms_can.columnar.export_plan import Field, group_rows
-from bms_can.columnar.export_rows import Block, RowGroups
+from bms_can.columnar.export_rows import Block, ChannelNames, RowGroups
 from bms_can.columnar.export_table import TableMaker, schema_of
 from bms_can.errors import BadInput
 
@@ -69,20 +69,22 @@ class Tables:
         folder: where the files are written; there is nothing in it yet.
         log_name: what the files are called.
         kind: one of export_plan.FORMATS.
+
+    Attributes:
+        channels: numbers the channels of the rows.
     """
 
     source: str
     folder: Path
     log_name: str
     kind: str
+    channels: ChannelNames = field(default_factory=ChannelNames)
     parts: list[Part] = field(default_factory=list)
     _days: dict[int, dict[str, _Open]] = field(default_factory=dict)
     _opened: dict[str, int] = field(default_factory=dict)
     _files: int = 0
 
-    def add(
-        self, sheet: Sheet, day: int, place: str, block: Block, channels: Sequence[str]
-    ) -> None:
+    def add(self, sheet: Sheet, day: int, place: str, block: Block) -> None:
         """Append rows to the file of a folder; the day [since 1970] says how long it stays open.
 
         Raises:
@@ -91,23 +93,23 @@ class Tables:
         """
         self._days[day] = today = self._days.pop(day, {})
         if len(self._days) > DAYS_OPEN:
-            self._close(next(iter(self._days)), channels)
+            self._close(next(iter(self._days)))
         table = today.get(place)
         if table is None:
             table = today[place] = self._new(sheet, place)
         for group in table.groups.add(block):
-            self._write(table, group, channels)
+            self._write(table, group)
 
-    def close(self, channels: Sequence[str]) -> list[Part]:
+    def close(self) -> list[Part]:
         """Finish all files; return them in the order of their names."""
         for day in list(self._days):
-            self._close(day, channels)
+            self._close(day)
         return sorted(self.parts)
 
-    def _close(self, day: int, channels: Sequence[str]) -> None:
+    def _close(self, day: int) -> None:
         for table in self._days.pop(day).values():
             if (rest := table.groups.rest()) is not None:
-                self._write(table, rest, channels)
+                self._write(table, rest)
             if table.file is not None:
                 done = table.file.close()
                 self.parts.append(Part(table.path, table.temporary, table.rows, *done))
@@ -123,19 +125,9 @@ class Tables:
         path = f"{place}/{name}.{self.kind}"
         return _Open(sheet, path, f"{self._files}.part", RowGroups(sheet.group_rows))
 
-    def _write(self, table: _Open, block: Block, channels: Sequence[str]) -> None:
+    def _write(self, table: _Open, block: Block) -> None:
         if table.file is None:
             table.file = open_table(self.folder / table.temporary, table.sheet.schema, self.kind)
-        rows = table.sheet.maker.table(block, channels)
+        rows = table.sheet.maker.table(block, self.channels.names)
         table.rows += len(rows)
         table.file.write(rows)
-
-
-def log_names(paths: Sequence[str], taken: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield each log with the name of its files: its own, made unique where several share it.
-
-    Args:
-        paths: absolute.
-        taken: names that stay, by path.
-    """
-    raise NotImplementedError

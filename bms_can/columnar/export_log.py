@@ -1,0 +1,229 @@
+"""Export one log: the unit of work, on this machine or another. Its files do not count yet."""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import pyarrow as pa
+
+from bms_can.columnar.chunk import Chunk
+from bms_can.columnar.decode import Decoder, MessageColumns
+from bms_can.columnar.export_cells import SignalCells, dtypes_of, of_channel
+from bms_can.columnar.export_dir import Entry, new_attempt
+from bms_can.columnar.export_long import LongTables
+from bms_can.columnar.export_plan import LAYOUT, Options
+from bms_can.columnar.export_tables import Part, Tables
+from bms_can.columnar.scan import scan
+from bms_can.database import Database, load
+from bms_can.errors import BadInput
+
+LINES_KEPT = 5  # numbers of bad lines, for each reason
+Progress = Callable[[int, int], None]  # frames so far, bytes of the file so far
+
+
+class Task(NamedTuple):
+    """One log to be exported. Travels to other processes and machines.
+
+    Attributes:
+        path: of the log, absolute.
+        name: what its files are called.
+        dbc, dbc_sha256: the database; a worker must see the same.
+        options: what is wanted.
+        work: folder for files under way.
+        versions: of what writes the bytes; a worker must have the same.
+    """
+
+    path: str
+    name: str
+    dbc: str
+    dbc_sha256: str
+    options: Options
+    work: str
+    versions: tuple[str, str]
+
+
+class Exported(NamedTuple):
+    """The files of a log are written and synced.
+
+    Attributes:
+        attempt: name of their folder in `work`.
+        entry: for the manifest; its files have their temporary names beside.
+    """
+
+    attempt: str
+    entry: Entry
+
+
+class Failed(NamedTuple):
+    """A log that cannot be exported, and why. Trying again would not help if `final`."""
+
+    path: str
+    reason: str
+    final: bool
+
+
+class Sink(Protocol):
+    """What takes the decoded chunks of a log."""
+
+    def take(self, chunk: Chunk, decoded: Sequence[MessageColumns]) -> None:
+        """Take one chunk."""
+
+    def close(self) -> list[Part]:
+        """Finish all files."""
+
+
+def versions(tool: str) -> tuple[str, str]:
+    """Return what decides about the bytes of a file."""
+    return tool, f"pyarrow {pa.__version__}"
+
+
+def stamp(path: str, dbc_sha256: str) -> Entry:
+    """Return what tells a log from itself after a change.
+
+    Raises:
+        OSError: the log cannot be looked at.
+    """
+    found = Path(path).stat()
+    return {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "dbc_sha256": dbc_sha256}
+
+
+def export_log(task: Task, progress: Progress | None = None) -> Exported | Failed:
+    """Write the files of one log into a new folder of `task.work`."""
+    try:
+        database = _database(task.dbc, task.dbc_sha256)
+        _check_versions(task)
+        attempt = new_attempt(Path(task.work))
+    except BadInput as error:
+        return Failed(task.path, "; ".join(error.mistakes), final=True)
+    except OSError as error:
+        return Failed(task.path, str(error), final=False)
+    try:
+        return Exported(attempt.name, _written(task, database, attempt, progress))
+    except BadInput as error:
+        shutil.rmtree(attempt, ignore_errors=True)
+        return Failed(task.path, "; ".join(error.mistakes), final=True)
+    except OSError as error:
+        shutil.rmtree(attempt, ignore_errors=True)
+        return Failed(task.path, str(error), final=False)
+
+
+@lru_cache(maxsize=1)
+def _database(path: str, sha256: str) -> Database:
+    database = load(path)
+    if database.sha256 != sha256:
+        raise BadInput(path, [f"{path}: not the same file on this machine"])
+    return database
+
+
+def _check_versions(task: Task) -> None:
+    here = versions(task.versions[0])
+    if here != task.versions:
+        told = f"the worker has {here[1]}, the exporter {task.versions[1]}"
+        raise BadInput(task.path, [f"{told}: their files would differ"])
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What was seen of a log."""
+
+    frames: int = 0
+    chosen: int = 0
+    known: int = 0
+    decoded: int = 0
+    first_s: float | None = None
+    last_s: float | None = None
+    bad: Counter[str] = field(default_factory=Counter)
+    bad_lines: dict[str, list[int]] = field(default_factory=dict)
+    refused: dict[str, Counter[str]] = field(default_factory=dict)
+
+    def lines(self, chunk: Chunk) -> None:
+        """Count what the log holds."""
+        self.frames += len(chunk)
+        self.bad.update(chunk.bad_counts)
+        for line in chunk.bad:
+            kept = self.bad_lines.setdefault(line.reason, [])
+            if len(kept) < LINES_KEPT:
+                kept.append(line.line_number)
+
+    def columns(self, chunk: Chunk, decoded: Sequence[MessageColumns]) -> None:
+        """Count what became of the frames."""
+        self.chosen += len(chunk)
+        if len(chunk):
+            low, high = float(chunk.at_s.min()), float(chunk.at_s.max())
+            self.first_s = low if self.first_s is None else min(self.first_s, low)
+            self.last_s = high if self.last_s is None else max(self.last_s, high)
+        for columns in decoded:
+            self.decoded += len(columns.rows)
+            refused = {reason: len(rows) for reason, rows in columns.refused.items() if len(rows)}
+            self.known += len(columns.rows) + sum(refused.values())
+            if refused:
+                self.refused.setdefault(columns.message, Counter()).update(refused)
+
+    def values(self) -> Entry:
+        """Return the counts for the manifest."""
+        return {
+            "frames": self.frames,
+            "other_channels": self.frames - self.chosen,
+            "not_wanted": self.chosen - self.known,
+            "decoded": self.decoded,
+            "first_s": self.first_s,
+            "last_s": self.last_s,
+            "bad_lines": {
+                reason: {"count": count, "first": self.bad_lines.get(reason, [])}
+                for reason, count in sorted(self.bad.items())
+            },
+            "refused": {name: dict(sorted(self.refused[name].items())) for name in self.refused},
+        }
+
+
+def _written(task: Task, database: Database, attempt: Path, progress: Progress | None) -> Entry:
+    options = task.options
+    before = stamp(task.path, task.dbc_sha256)
+    decoder = Decoder(database, options.signals)
+    cells = SignalCells(database, all_values=options.all_values)
+    tables = Tables(task.path, attempt, task.name, options.format)
+    sink = _sink(task, decoder, cells, tables)
+    tally = _Tally()
+    for chunk in scan(task.path):
+        tally.lines(chunk)
+        chosen = chunk if options.channel is None else of_channel(chunk, {options.channel})
+        decoded = list(decoder.decode(chosen))
+        tally.columns(chosen, decoded)
+        sink.take(chosen, decoded)
+        if progress is not None:
+            progress(tally.frames, getattr(chunk, "position", 0))
+    parts = sink.close()
+    _sync(attempt)
+    return {
+        "path": task.path,
+        **before,
+        "dbc": Path(task.dbc).name,
+        "name": task.name,
+        **tally.values(),
+        "impossible": dict(sorted(cells.impossible.items())),
+        "files": [part._asdict() for part in parts],
+    }
+
+
+def _sink(task: Task, decoder: Decoder, cells: SignalCells, tables: Tables) -> Sink:
+    metadata = {
+        "layout": str(LAYOUT),
+        "tool": task.versions[0],
+        "log": Path(task.path).name,
+        "dbc": Path(task.dbc).name,
+        "dbc_sha256": task.dbc_sha256,
+    }
+    return LongTables(decoder.database, dtypes_of(decoder), cells, tables, metadata)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
