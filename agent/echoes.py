@@ -11,18 +11,31 @@ from agent.device import Device
 from bms_can.frame import Frame
 
 ECHO_S = 0.05  # reliability rule 21c
+# On a busy box the thread that receives may lag behind. So a frame is missing only when the receive
+# queue was seen empty after its time; or, where that does not come about, after this much looking.
+LONGEST_WAIT_S = 0.5
 LONGEST_LOOK_S = 0.02  # a pause of this process is no time in which an echo could be heard
 LOST = f"no echo within {ECHO_S * 1000:g} ms: the frame may still wait in a queue"
 
 
 @dataclass(slots=True)
 class _Awaited:
-    """A frame that has not come back yet. `listened_s`: for how long we have looked for it [s]."""
+    """A frame that has not come back yet.
+
+    Attributes:
+        sent_s: when it was handed to the bus [s].
+        looked_s, listened_s: the last look, and for how long we have looked [s].
+    """
 
     frame: Frame
     command_id: str
+    sent_s: float
     looked_s: float
     listened_s: float = 0.0
+
+    def missing(self, drained_s: float) -> bool:
+        """Tell whether it does not come any more; `drained_s`: see Port."""
+        return drained_s > self.sent_s + ECHO_S or self.listened_s > LONGEST_WAIT_S
 
 
 class Echoes:
@@ -40,17 +53,18 @@ class Echoes:
     def expect(self, frame: Frame, command_id: str, now_s: float) -> None:
         """A frame was handed to the bus at `now_s` [s]."""
         if self._device.echo:
-            self._awaited.append(_Awaited(frame, command_id, now_s))
+            self._awaited.append(_Awaited(frame, command_id, now_s, now_s))
 
     def look(self, now_s: float) -> None:
         """Let go of what came back; latch `unsafe` when a frame did not in time."""
         control = self._device.control
+        drained_s = control.drained_s  # before the look at what came: it may come in between
         for each in list(self._awaited):
             each.listened_s += min(now_s - each.looked_s, LONGEST_LOOK_S)
             each.looked_s = now_s
             if control.echoed(each.frame):
                 self._awaited.remove(each)
-            elif each.listened_s > ECHO_S:
+            elif each.missing(drained_s):
                 self._awaited.remove(each)
                 control.unsafe = control.unsafe or f"command {each.command_id}: {LOST}"
 

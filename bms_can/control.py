@@ -3,6 +3,7 @@
 Shared by the control thread (send) and can-rx (hear); one lock.
 """
 
+import math
 import threading
 from collections.abc import Callable
 
@@ -38,6 +39,12 @@ class ControlPort:
     def foreign(self) -> str:
         """Candump text of a control frame that another node sent, "" while there was none."""
         return self._guard.foreign
+
+    @property
+    def drained_s(self) -> float:
+        """When the receive queue of the bus was last known to be empty [s], -inf without a bus."""
+        port = self._port()
+        return -math.inf if port is None else port.drained_s
 
     def send(self, frame: Frame, now_s: float) -> None:
         """Send one frame.

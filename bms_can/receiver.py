@@ -13,7 +13,7 @@ from bms_can.frame import Frame
 
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 1.5  # back in service 2 s after any fault ends (reliability row T22)
-POLL_S = 0.2
+POLL_S = 0.05  # also the longest doubt about an empty queue, see Port.drained_s
 
 
 class Receiver:

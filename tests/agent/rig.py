@@ -93,6 +93,7 @@ class Wire:
         held: frames wait in a queue, as with no node to acknowledge them.
         deaf: frames reach the echo, but not the battery.
         on_take: called with each frame before it is taken.
+        drained_s: see Port.
     """
 
     def __init__(self, clock: FakeClock) -> None:
@@ -103,6 +104,7 @@ class Wire:
         self.echo = True
         self.held = False
         self.deaf = False
+        self.drained_s = float("-inf")
         self.on_take: Callable[[Frame], None] = lambda _: None
 
     def send(self, frame: Frame) -> None:
@@ -194,6 +196,7 @@ class Rig:
         foreign: frames of another master that were announced.
         watchers: called with each frame that reaches the agent.
         on_box_read: called when the agent reads the lock-out, which may wait for the disk.
+        lagging: the receive thread gets no time; what arrives is read later.
     """
 
     def __init__(
@@ -222,6 +225,8 @@ class Rig:
         self.foreign: list[Frame] = []
         self.watchers: list[Callable[[Frame], None]] = []
         self.on_box_read: Callable[[], None] = lambda: None
+        self.lagging = False
+        self._unread: list[Frame] = []
         self._echo, self._read_only = echo, read_only
         self._numbers = count(1)
         self.start()
@@ -343,11 +348,16 @@ class Rig:
         now_s = self.clock.monotonic_s()
         for frame in self.wire.carry(now_s):
             if self.wire.echo:
-                self.hear(frame)
+                self._unread.append(frame)
             if not self.wire.deaf:
                 self.simulator.hear(frame, now_s)
-        for frame in self.simulator.due_frames(now_s):
+        self._unread += self.simulator.due_frames(now_s)
+        if self.lagging:
+            return
+        arrived, self._unread = self._unread, []
+        for frame in arrived:
             self.hear(frame)
+        self.wire.drained_s = now_s
 
     def bus_goes_on(self, seconds: float) -> None:
         """Let time pass while the control thread waits for the disk: for use inside a hook."""

@@ -160,6 +160,29 @@ def test_a_pause_of_the_process_is_no_lost_echo(rig: Rig) -> None:
     assert rig.device.control.unsafe == ""
 
 
+def test_a_busy_receive_thread_is_no_lost_echo(rig: Rig) -> None:
+    """While the receive thread lags behind, the echo may be in the queue: no latch for that."""
+    identity = rig.offer(CLOSE)
+    rig.run_until(rig.frames)
+    rig.lagging = True
+    rig.run(0.4)
+    assert rig.state(identity) is S.SENDING
+    rig.lagging = False
+    rig.run(0.02)
+    assert rig.state(identity) is S.ACKNOWLEDGED
+    assert rig.device.control.unsafe == ""
+
+
+def test_a_receive_thread_that_never_comes_latches_too(rig: Rig) -> None:
+    """Half a second without a look into the queue ends the wait on the safe side."""
+    identity = rig.offer(CLOSE)
+    rig.run_until(rig.frames)
+    rig.lagging = True
+    rig.run(0.6)
+    assert rig.outcome(identity) == (S.FAILED, R.SEND_FAILED)
+    assert rig.device.control.unsafe.startswith(f"command {identity}: no echo")
+
+
 def test_a_bus_without_echo(tmp_path: Path) -> None:
     """Where the driver gives no own frames back, "sent" says so in its evidence."""
     rig = warm_rig(tmp_path, echo=False)

@@ -88,6 +88,18 @@ def test_a_frame_not_taken_is_not_awaited(control: ControlPort, bus: HostileBus)
     assert control.foreign == "200#0100"
 
 
+def test_without_a_bus_no_queue_was_seen_empty() -> None:
+    """`drained_s` is the open port's, and nothing while there is none."""
+    port = Port(HostileBus(), lambda: 5.0)
+    ports: list[Port | None] = [port, None]
+    control = ControlPort(gate(), lambda: ports[0])
+    assert control.drained_s == float("-inf")
+    port.receive(0.0)
+    assert control.drained_s == 5.0
+    ports.reverse()
+    assert control.drained_s == float("-inf")
+
+
 def test_a_lost_frame_stops_all_but_an_open(control: ControlPort, bus: HostileBus) -> None:
     """With a frame of ours lost on the way, a close is refused and an open goes out."""
     control.unsafe = "no echo within 50 ms"
