@@ -73,6 +73,7 @@ ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType(
         "crc8": _crc8(0x07, 0x00, 0x00),
         "crc8-sae-j1850": _crc8(0x1D, 0xFF, 0xFF),
         "crc8-autosar": _crc8(0x2F, 0xFF, 0xFF),
+        "crc8-nissan": _crc8(0x85, 0x00, 0x00),
     }
 )
 

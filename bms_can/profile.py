@@ -274,6 +274,8 @@ class Profile:
         wanted: names of all signals that the profile uses, by message.
         commands: empty for a battery that can only be read.
         read_only_reason: why there are no commands, for people.
+        source: where the facts come from; verified: on which frames they were checked. For people.
+        family: entry point of the code that translates this battery's frames; "": none.
         simulator: free values for the simulator (section [simulator]).
     """
 
@@ -296,6 +298,9 @@ class Profile:
     guard: tuple[GuardEntry, ...]
     wanted: Mapping[str, tuple[str, ...]]
     read_only_reason: str = ""
+    source: str = ""
+    verified: str = ""
+    family: str = ""
     simulator: Mapping[str, object] = field(default_factory=dict)
 
     def deadline_s(self, signal: str) -> float:

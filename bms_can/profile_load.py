@@ -114,6 +114,9 @@ class _Reader:
             guard=guard,
             wanted=wanted,
             read_only_reason=reason,
+            source=head.text("source", ""),
+            verified=head.text("verified", ""),
+            family=head.text("family", ""),
             simulator=dict(top.table("simulator").items()),
         )
 

@@ -34,7 +34,8 @@ class Stated(NamedTuple):
 def restated(database: Database, stated: Mapping[str, Stated]) -> Database:
     """Return the database with the stated lengths and senders.
 
-    A message has the shortest of its lengths; signals that lie beyond it are not usable any more.
+    A message has the shortest of its lengths; signals that lie beyond it are not usable any more,
+    and no warning says so: the profile did.
 
     Args:
         database: as loaded.
@@ -46,14 +47,14 @@ def restated(database: Database, stated: Mapping[str, Stated]) -> Database:
         name: _restated(message, stated[name]) if name in stated else message
         for name, message in database.messages.items()
     }
-    signals, notes = usable_signals([messages[name] for name in stated])
+    signals, _ = usable_signals([messages[name] for name in stated])
     kept = {key: place for key, place in database.signals.items() if place[0].name not in stated}
     return replace(
         database,
         messages=MappingProxyType(messages),
         by_id=MappingProxyType({(m.frame_id, m.is_extended_frame): m for m in messages.values()}),
         signals=MappingProxyType(kept | signals),
-        warnings=(*database.warnings, *(n for n in notes if n not in database.warnings)),
+        warnings=database.warnings,
         more_lengths=MappingProxyType(
             {name: each.lengths[1:] for name, each in stated.items() if len(each.lengths) > 1}
         ),
