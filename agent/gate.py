@@ -8,6 +8,7 @@ from typing import NamedTuple
 from agent.clock import Clock
 from agent.device import Device
 from agent.journal import Journal
+from agent.journal_rows import Event
 from bms_can.commands import Reason
 from bms_can.interlocks import Check, Sent, Situation, judge
 from bms_can.profile import CommandCode
@@ -129,15 +130,29 @@ class Gate:
 def sent_before(journal: Journal, device_uid: str, clock: Clock) -> list[Sent]:
     """Return the closes and resets that went out earlier, for the rate limits, oldest first.
 
-    Monotonic time of an earlier start of the machine says nothing now. Such a command is at least
-    as old as this start, and older if the wall clock says so.
+    The frame left after its row `sending`, however slow the disk was with that, and before the next
+    row of its command; where there is none, before now.
     """
-    now_s, wall = clock.monotonic_s(), clock.wall()
-    found = []
-    for code in (CommandCode.FAULT_RESET, CommandCode.CLOSE_CONTACTOR):
-        for event in journal.sendings(device_uid, code, REMEMBERED):
-            age_s = (wall - datetime.fromisoformat(event.wall)).total_seconds()
-            here = event.boot_id == clock.boot_id()
-            at_s = event.monotonic_s if here else min(0.0, now_s - age_s)
-            found.append(Sent(code, at_s))
+    found = [
+        Sent(code, _left_s(event, journal, clock))
+        for code in (CommandCode.FAULT_RESET, CommandCode.CLOSE_CONTACTOR)
+        for event in journal.sendings(device_uid, code, REMEMBERED)
+    ]
     return sorted(found, key=lambda each: each.at_s)
+
+
+def _left_s(sending: Event, journal: Journal, clock: Clock) -> float:
+    """Return the latest time at which the frame of a row `sending` can have left [s].
+
+    Monotonic time of an earlier start of the machine says nothing now. Such a frame is at least as
+    old as this start, and older if the wall clock says so.
+    """
+    now_s, boot_id = clock.monotonic_s(), clock.boot_id()
+    rows = (row for row in journal.events(sending.command_id) if row.seq > sending.seq)
+    after = next(rows, None)
+    if sending.boot_id == boot_id:
+        return now_s if after is None or after.boot_id != boot_id else after.monotonic_s
+    if after is None:
+        return 0.0
+    age_s = (clock.wall() - datetime.fromisoformat(after.wall)).total_seconds()
+    return min(0.0, now_s - age_s)

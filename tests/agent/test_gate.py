@@ -253,9 +253,27 @@ def test_what_was_sent_before(rig: Rig) -> None:
     rig.do(OPEN)
     found = sent_before(rig.journal, "BAT-1", rig.clock)
     assert [each.code for each in found] == [RESET, CLOSE]
-    sending_s = [rig.event(name, S.SENDING).monotonic_s for name in ("fault-1", "close-2")]
-    assert [each.at_s for each in found] == sending_s
+    sent_s = [rig.event(name, S.SENT).monotonic_s for name in ("fault-1", "close-2")]
+    assert [each.at_s for each in found] == sent_s  # the frame left before that, never after
     assert sent_before(rig.journal, "OTHER", rig.clock) == []
+
+
+def test_what_was_sent_just_before_a_crash(rig: Rig) -> None:
+    """A frame whose command has no row after `sending` may have left a moment ago."""
+
+    def die(state: str) -> None:
+        if state == S.SENT:
+            raise KeyboardInterrupt
+
+    rig.journal.before = die
+    with pytest.raises(KeyboardInterrupt):
+        rig.do(CLOSE)
+    rig.clock.advance(3.0)
+    (found,) = sent_before(rig.journal, "BAT-1", rig.clock)
+    assert found.at_s == rig.clock.monotonic_s()
+    rig.clock.reboot(monotonic_s=10.0)
+    (found,) = sent_before(rig.journal, "BAT-1", rig.clock)
+    assert found.at_s == 0.0
 
 
 def test_what_was_sent_before_a_reboot(rig: Rig) -> None:
