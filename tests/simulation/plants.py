@@ -81,7 +81,7 @@ def ignores_the_lockout(patch: pytest.MonkeyPatch) -> None:
 def forgets_what_it_sent(patch: pytest.MonkeyPatch) -> None:
     """No rate limit counts anything."""
     patch.setattr(Gate, "remember", lambda *_: None)
-    patch.setattr("agent.wiring.sent_before", lambda *_: [])
+    patch.setattr("agent.wiring_device.sent_before", lambda *_: [])
 
 
 def loses_the_latch(patch: pytest.MonkeyPatch) -> None:
