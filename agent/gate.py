@@ -148,7 +148,7 @@ def _left_s(sending: Event, journal: Journal, clock: Clock) -> float:
     old as this start, and older if the wall clock says so.
     """
     now_s, boot_id = clock.monotonic_s(), clock.boot_id()
-    rows = (row for row in journal.events(sending.command_id) if row.seq > sending.seq)
+    rows = (row for row in journal.events(sending.command_id or "") if row.seq > sending.seq)
     after = next(rows, None)
     if sending.boot_id == boot_id:
         return now_s if after is None or after.boot_id != boot_id else after.monotonic_s

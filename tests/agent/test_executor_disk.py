@@ -195,6 +195,21 @@ def test_an_interlock_that_flips_while_the_lock_out_is_read(rig: Rig) -> None:
     assert rig.frames() == []
 
 
+def test_a_battery_that_falls_silent_while_the_lock_out_is_read(rig: Rig) -> None:
+    """Ages are taken after the last wait for the disk: what was fresh before it is old now."""
+    reads: list[float] = []
+
+    def wait() -> None:
+        reads.append(rig.clock.monotonic_s())
+        if len(reads) == 2:
+            rig.clock.advance(2.0)
+
+    rig.on_box_read = wait
+    identity = rig.do(CLOSE, 0.1)
+    assert rig.outcome(identity) == (S.REJECTED, R.BLOCKED_BY_HEALTH)
+    assert rig.frames() == []
+
+
 def test_ending_an_older_watch_does_not_delay_the_frame(rig: Rig) -> None:
     """The row that ends the hold of an earlier command is written after the frame, not before."""
     rig.give_work(RESET)
