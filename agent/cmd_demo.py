@@ -11,13 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from agent.clock import SystemClock
+from agent.demo_listening import play_for
 from agent.demo_stage import Stage, StageFailed, stage
-from agent.demo_story import Line, Play, Refused, Unproven
+from agent.demo_story import Line, Refused, Unproven
 from agent.demo_view import LiveView, PlainView, View
 from bms_can.errors import BadInput, BadValue
 from bms_can.misbehaviour import Misbehaviour, misbehaviour
 
-BATTERY = "ess_bau"
 EXIT_UNPROVEN = 1
 HINT = 'install the extra: pip install "bms-can-agent[demo]"'
 
@@ -37,7 +37,7 @@ def main(arguments: Namespace) -> int:
         print(f"bms-agent demo: {missing} is missing; {HINT}", file=sys.stderr)  # noqa: T201 - the command's output
         return EXIT_UNPROVEN
     try:
-        with _folder(arguments.keep) as folder, stage(folder, BATTERY, wrong) as played:
+        with _folder(arguments.keep) as folder, stage(folder, arguments.battery, wrong) as played:
             view: View = PlainView() if plain else LiveView(played)
             with view:
                 return _play(played, view, stop, once=arguments.once)
@@ -54,7 +54,8 @@ def _play(played: Stage, view: View, stop: threading.Event, *, once: bool) -> in
         if clock.wait(stop, seconds):
             raise Ended
 
-    play = Play(played.operator, played.simulator, wait, clock.monotonic_s)
+    profile = played.system.links[0].device.profile
+    play = play_for(profile, played.operator, played.simulator, wait, clock.monotonic_s)
     code = 0
     try:
         for line in play.story():

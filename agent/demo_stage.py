@@ -15,6 +15,7 @@ from agent.wiring import System, build
 from bms_can import simulator_bus
 from bms_can.bus import BusSettings, open_port
 from bms_can.misbehaviour import Misbehaviour
+from bms_can.shipped import profile_path
 from bms_can.simulator import Simulator
 
 DEVICE = "DEMO-1"
@@ -80,7 +81,7 @@ def _config(folder: Path, url: str, battery: str, channel: str) -> Path:
         key_file=folder / "box.key",
         state_dir=state_dir,
         uid=DEVICE,
-        battery=battery,
+        battery=profile_path(battery).resolve(),
         channel=channel,
     )
     path.write_text(text, encoding="utf-8")

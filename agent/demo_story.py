@@ -65,9 +65,9 @@ class Play:
         yield Line("seen", f"a close needs {STEADY_S:g} s of frames without a gap first")
         self.wait(STEADY_S)
         yield from self._command("Close the contactor", CLOSE, operating_status=2)
-        yield from self._battery("The inverter charges with 50 A", _current(CURRENT_A), 3)
-        yield from self._battery("The inverter discharges with 50 A", _current(-CURRENT_A), 4)
-        yield from self._battery("The current goes back to zero", _current(0.0), 2)
+        yield from self._battery("The inverter charges with 50 A", set_current(CURRENT_A), 3)
+        yield from self._battery("The inverter discharges with 50 A", set_current(-CURRENT_A), 4)
+        yield from self._battery("The current goes back to zero", set_current(0.0), 2)
         yield Line("step", "A cell gets hot: an alarm, the contactor stays closed")
         self.simulator.tell(lambda pack: pack.raise_alarm(WARNING, 2))
         yield self._see("one alarm", operating_status=2, alarm_status=1)
@@ -93,7 +93,7 @@ class Play:
         yield Line("step", text)
         record = yield from self._decide(command)
         if record["state"] != PROVEN:
-            raise Unproven(f"{text}: no proof; {_outcome(record)}")
+            raise Unproven(f"{text}: no proof; {outcome(record)}")
         yield Line("seen", f"{_ladder(record)}")
         yield self._see("the platform shows the effect", **wanted)
 
@@ -108,7 +108,7 @@ class Play:
             decisions += 1
             if decisions == DECISIONS or not _had_a_gap(record):
                 return record
-            yield Line("seen", f"{_outcome(record)}; a person waits and decides again")
+            yield Line("seen", f"{outcome(record)}; a person waits and decides again")
             self.wait(STEADY_S)
 
     def _refused(self, text: str, command: int) -> Iterator[Line]:
@@ -116,8 +116,8 @@ class Play:
         yield Line("curl", self.operator.curl_send(command))
         record = self._until_ended(self.operator.send(command))
         if record["state"] != "rejected":
-            raise Unproven(f"{text}: it should have been rejected; {_outcome(record)}")
-        yield Line("proof", _outcome(record))
+            raise Unproven(f"{text}: it should have been rejected; {outcome(record)}")
+        yield Line("proof", outcome(record))
 
     def _until_ended(self, command_id: str) -> dict[str, Any]:
         """Return the record of a command when it has ended, or when that took too long."""
@@ -128,7 +128,7 @@ class Play:
                 return record
             self.wait(LOOK_S)
 
-    def _see(self, words: str, **wanted: int) -> Line:
+    def _see(self, words: str, **wanted: int | None) -> Line:
         """Wait until the platform's status has these values."""
         end_s = self.now_s() + STATUS_S
         while True:
@@ -143,11 +143,13 @@ class Play:
             self.wait(LOOK_S)
 
 
-def _current(current_a: float) -> Callable[[Pack], None]:
-    return lambda pack: pack.request_current(current_a)
+def set_current(current_a: float) -> Callable[[Pack], None]:
+    """Return the action of an inverter that asks for a current [A], positive charging."""
+    return lambda pack: pack.requestset_current(current_a)
 
 
-def _outcome(record: dict[str, Any]) -> str:
+def outcome(record: dict[str, Any]) -> str:
+    """Return how a command ended, and why, in one line."""
     events = record.get("events") or [{}]
     last = events[-1]
     why = ": ".join(word for word in (last.get("reason"), last.get("detail")) if word)
@@ -164,4 +166,4 @@ def _ladder(record: dict[str, Any]) -> str:
     return " -> ".join(event["state"] for event in record.get("events", []))
 
 
-__all__ = ["Line", "Play", "Refused", "Unproven"]
+__all__ = ["Line", "Play", "Refused", "Unproven", "outcome", "set_current"]

@@ -110,6 +110,13 @@ class Pack:
         refusal = self._reset() if reset else self._close()
         return Answer(code, refusal is Refusal.NONE, refusal)
 
+    def switch(self, code: CommandCode) -> None:
+        """The battery opens or closes by itself, as one does that takes no commands."""
+        if code is CommandCode.OPEN_CONTACTOR:
+            self._open()
+        elif code is CommandCode.CLOSE_CONTACTOR:
+            self._close()
+
     def request_current(self, current_a: float) -> None:
         """The inverter asks for a current [A], positive charging; it flows only while closed."""
         self._requested_a = current_a

@@ -31,6 +31,7 @@ class Simulator:
         heard: control frames by what became of them: "command", "repetition", "no command", or
             the reason of a BadFrame.
         answer: the newest answer that was sent, None before the first.
+        others: frames heard from others, whatever they are.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Simulator:
         self.pack = pack or Pack(settings_of(profile), now_s=now_s)
         self.heard: Counter[str] = Counter()
         self.answer: Answer | None = None
+        self.others = 0
         self._answered_counter = 0
         self._integrity = Integrity(database, profile.integrity)
         self._checksums = _checksums(profile, database)
@@ -81,6 +83,7 @@ class Simulator:
             The battery's answer to a new command, None for anything else or if it was ignored.
         """
         self._do_what_was_told()
+        self.others += 1
         try:
             control = self._controls.take(frame, now_s)
         except BadFrame as bad:

@@ -56,9 +56,10 @@ class Inverse:
     def __init__(self, profile: Profile, database: Database) -> None:
         self._profile = profile
         self._database = database
-        self._setters: dict[str, Setter] = {
-            signal: setter for signal, setter in self._rules() if signal in database.signals
-        }
+        self._setters: dict[str, Setter] = {}
+        for signal, setter in self._rules():
+            if signal in database.signals:
+                self._setters[signal] = setter
 
     def setter(self, message: Message, name: str) -> Setter:
         """Return how to find the raw value of a signal."""
@@ -122,14 +123,14 @@ class Inverse:
         raws: dict[OperatingStatus, Raw] = {}
         for raw, status in rule.states.items():
             raws.setdefault(status, raw)
-        idle = raws.get(OperatingStatus.IDLE, next(iter(raws.values())))
-        opened = raws.get(OperatingStatus.POWERED_DOWN, idle)
-        between = other_raw(self._slot(rule.signal), rule.states, opened)
+        between = other_raw(self._slot(rule.signal), rule.states, next(iter(raws.values())))
 
         def setter(view: View) -> Raw:
-            if view.pack.feedback is not Feedback.CLOSED:
-                return opened if view.pack.feedback is Feedback.OPEN else between
-            return raws.get(_flow(view.pack.current_a), idle)
+            if view.pack.feedback is Feedback.PARTIAL:
+                return between
+            closed = view.pack.feedback is Feedback.CLOSED
+            status = _flow(view.pack.current_a) if closed else OperatingStatus.POWERED_DOWN
+            return raws.get(status, between)
 
         return rule.signal, setter
 
@@ -157,14 +158,13 @@ class Inverse:
     def _alarm(self, signal: str, rules: list[AlarmRule]) -> Setter:
         slot = self._slot(signal)
         values = frozenset[Raw]().union(*(rule.when.values or () for rule in rules))
-        quiet = other_raw(slot, values, 0) if values else None
-        measured = self._measured(signal)
+        before = self._setters.get(signal, _constant(other_raw(slot, values, 0) if values else 0))
 
         def raw(view: View) -> Raw:
             levels = view.pack.alarms
             on = [(rule, levels[rule.key]) for rule in rules if rule.key in levels]
             if not on:
-                return measured(view) if quiet is None else quiet
+                return before(view)
             masks = 0
             for rule, level in on:
                 if rule.when.mask is None:
@@ -173,14 +173,6 @@ class Inverse:
             return masks
 
         return raw
-
-    def _measured(self, signal: str) -> Setter:
-        """Return the setter of a measured value that an alarm watches; 0 where there is none."""
-        for field in self._profile.telemetry:
-            for name, setter in self._telemetry(field):
-                if name == signal:
-                    return setter
-        return _constant(0)
 
     def _answers(
         self, conditions: Iterable[tuple[CommandCode, Condition | None]], *, taken: bool

@@ -16,7 +16,10 @@ SENTINELS = "signals.State.current.sentinels"
 NOT_CLOSE = "no entry allows 200#0100000000000057, which close_contactor would send"
 NO_PERIOD = "the DBC gives no cycle time for it; give its deadline here"
 BELONG = "checksum and algorithm belong together"
-CRCS = '"sum8", "sum8-inverted", "xor8", "sum8-id-len", "crc8", "crc8-sae-j1850", "crc8-autosar", "crc8-nissan"'
+CRCS = (
+    '"sum8", "sum8-inverted", "xor8", "sum8-id-len", '
+    '"crc8", "crc8-sae-j1850", "crc8-autosar", "crc8-nissan"'
+)
 LATCHED = (
     '"close" has when_latched and allows 200#0100000000000057, which close_contactor would send'
 )

@@ -392,7 +392,7 @@ def test_odd_battery_lives_too(odd: tuple[Profile, Database]) -> None:
 
 
 def test_a_battery_may_have_no_idle_state(odd: tuple[Profile, Database]) -> None:
-    """A state that the signal lacks becomes the nearest; an unknown word the start value."""
+    """A state that the signal lacks is sent as none it knows; an unknown word the start value."""
     profile, database = odd
     rule = StateSignal("State.mode", {3: OperatingStatus.CHARGING, 0: OperatingStatus.POWERED_DOWN})
     table = {"signals": {"Strings.version": {"from": "phase", "closed": 7}}}
@@ -401,8 +401,10 @@ def test_a_battery_may_have_no_idle_state(odd: tuple[Profile, Database]) -> None
     bench.pass_time(1.0)
     assert bench.frames_of("Strings")[-1].data[3] == 12
     bench.send(CLOSE)
-    assert bench.pass_time(4.0).operating is OperatingStatus.CHARGING
+    assert bench.pass_time(4.0).operating is None
     assert bench.frames_of("Strings")[-1].data[3] == 7
+    bench.pack.request_current(30.0)
+    assert bench.pass_time(1.0).operating is OperatingStatus.CHARGING
 
 
 @pytest.mark.parametrize("key", ["errors", "hottest", "door"])
