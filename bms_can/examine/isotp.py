@@ -1,0 +1,39 @@
+"""Does an identifier carry ISO-TP (ISO 15765-2), a message cut into several frames? Pure.
+
+Such frames are questions and answers of a diagnostic tool. The DBC's signals lie in the message
+that was put together again, not in a frame.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+FIRST, FLOW = 1, 3  # kinds; 0 is a single frame, 2 a consecutive one
+LEAST_FRAMES = 6
+
+
+def carries_isotp(data: npt.NDArray[np.uint8]) -> bool:
+    """Tell whether consecutive payloads of one identifier are ISO-TP with long messages.
+
+    Every frame must be of one of the four kinds, and nearly every long message complete: as many
+    consecutive frames as its length asks for, numbered 1, 2, ... In n random payloads the kinds
+    alone have a chance of 4^-n.
+    """
+    kinds = (data[:, 0] >> 4).tolist()
+    if len(data) < LEAST_FRAMES or max(kinds) > FLOW or FIRST not in kinds:
+        return False
+    starts = [index for index, kind in enumerate(kinds) if kind == FIRST]
+    whole = [_is_whole(data[index:]) for index in starts[:-1]]  # the last may be cut off
+    last = _is_whole(data[starts[-1] :])
+    return sum(whole) + last >= max(1.0, 0.9 * len(whole))
+
+
+def _is_whole(data: npt.NDArray[np.uint8]) -> bool:
+    """Tell whether the payloads begin with a long message, complete."""
+    length = int(data[0, 0] & 0xF) << 8 | int(data[0, 1])
+    first_holds, others_hold = data.shape[1] - 2, data.shape[1] - 1
+    if length <= first_holds + 1:
+        return False  # would have been a single frame
+    count = -(-(length - first_holds) // others_hold)
+    numbers = data[1 : count + 1, 0]
+    wanted = 0x20 | np.arange(1, count + 1) % 16
+    return len(numbers) == count and bool(np.all(numbers == wanted))
