@@ -71,11 +71,9 @@ class Intake:
         self._payloads[message] = frame.data
         return changed
 
-    def renew(self, frame: Frame) -> None:
-        """Keep what a frame says that somebody else has checked and counted."""
-        decoded = self._codec.decode(frame)
-        if decoded is not None:
-            self.store(*decoded, frame)
+    def read(self, frame: Frame) -> tuple[str, dict[str, Sample]] | None:
+        """Return message and samples of a frame that was checked and counted before."""
+        return self._codec.decode(frame)
 
     def _count_unknown(self, frame: Frame) -> None:
         key = frame.can_id, frame.extended

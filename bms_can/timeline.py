@@ -101,7 +101,9 @@ class Timeline:
         Only for who knows that no deadline passed before them.
         """
         for frame in frames:
-            self.intake.renew(frame)
+            read = self.intake.read(frame)
+            if read is not None:
+                self.intake.store(*read, frame)
         self.now_s = max(self.now_s, until_s)
         self._plan()
 
