@@ -145,7 +145,7 @@ class Play:
 
 def set_current(current_a: float) -> Callable[[Pack], None]:
     """Return the action of an inverter that asks for a current [A], positive charging."""
-    return lambda pack: pack.requestset_current(current_a)
+    return lambda pack: pack.request_current(current_a)
 
 
 def outcome(record: dict[str, Any]) -> str:
