@@ -64,7 +64,7 @@ class FrameRing:
 
     def take(self, frame: Frame) -> None:
         """Keep a frame. Belongs to one thread."""
-        at_s, can_id, extended, data, _ = frame
+        at_s, can_id, extended, data = frame[:4]
         chunk = self._chunk
         # One += is atomic for a reader that copies the chunk: it sees whole frames only.
         chunk += _pack(at_s, can_id | EXTENDED if extended else can_id, len(data)) + data

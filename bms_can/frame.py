@@ -12,6 +12,8 @@ class Frame(NamedTuple):
         extended: True for a 29-bit identifier. 0x100 standard and 0x100 extended differ.
         data: payload, 0..8 bytes (classical) or 0..64 (FD).
         channel: name of the bus it was heard on, "" where there is only one.
+        own: sent by the socket that heard it (True), or by somebody else (False); None: the
+            interface does not tell.
     """
 
     at_s: float
@@ -19,6 +21,7 @@ class Frame(NamedTuple):
     extended: bool
     data: bytes
     channel: str = ""
+    own: bool | None = None
 
 
 def frame_text(can_id: int, extended: bool, data: bytes) -> str:  # noqa: FBT001 - frame's own fields
