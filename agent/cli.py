@@ -9,17 +9,26 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from agent.cli_logs import add_log_commands
+from agent.cli_parts import Commands, formatter
+from agent.cli_parts import command as _command
 from agent.errors import BadConfig
+from agent.extras import remedy
 from bms_can.errors import BadInput
 
 EXIT_FAILED = 1
+EXIT_USAGE = 2
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
 MOST_COMMANDS = 500  # in one list, see agent.local_handlers
+
+BATTERY_HELP = "a profile's TOML file, or a name that `bms-agent batteries` lists"
 
 EPILOG = """\
 start here:
   bms-agent demo                         the whole thing on this machine, nothing to set up
+  bms-agent batteries                    which batteries are known, and how well
   bms-agent replay LOG --dbc D --profile P    what a recorded log says about the battery
+  bms-agent export LOG --dbc D -o DIR    a recorded log as Parquet or CSV
   bms-agent check agent.toml             is this configuration complete and coherent?
   bms-agent run agent.toml               the agent itself, as systemd starts it
   bms-agent why close_contactor agent.toml    would a close be allowed now, and which rule says so?
@@ -29,10 +38,6 @@ exit codes: 0 done, 1 not proven or failed, 2 wrong usage, 69 no agent answers,
 """
 
 
-def _formatter(prog: str) -> argparse.HelpFormatter:
-    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=32, width=100)
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
@@ -40,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Reads a battery's BMS on the CAN bus, reports to the EMS platform, and carries"
         " out its commands with proof of the effect.",
         epilog=EPILOG,
-        formatter_class=_formatter,
+        formatter_class=formatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands)
@@ -49,19 +54,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_play(commands)
     _add_simulate(commands)
     _add_demo(commands)
+    _add_batteries(commands)
     _add_local(commands)
+    add_log_commands(commands)
     return parser
-
-
-Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
-
-
-def _command(
-    commands: "Commands[argparse.ArgumentParser]", name: str, text: str, example: str
-) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name, help=text, description=text, epilog=example, formatter_class=_formatter
-    )
 
 
 def _add_run(commands: "Commands[argparse.ArgumentParser]") -> None:
@@ -160,7 +156,7 @@ def _add_simulate(commands: "Commands[argparse.ArgumentParser]") -> None:
         metavar="NAME=VALUE",
         help="another argument of python-can's bus, such as port=43200",
     )
-    simulate.add_argument("--profile", default="ess_bau", help="shipped name or TOML file")
+    simulate.add_argument("--profile", "--battery", default="ess_bau", help=BATTERY_HELP)
     simulate.add_argument("--fault", action="append", default=[], help="misbehaviour, see --list")
     simulate.add_argument("--current-a", type=float, default=0.0, help="> 0 charges, once closed")
     simulate.add_argument("--seconds", type=float, help="end after so long")
@@ -172,16 +168,25 @@ def _add_demo(commands: "Commands[argparse.ArgumentParser]") -> None:
     text = "simulated battery, agent and platform on this machine, walking through a story"
     example = (
         "examples:\n  bms-agent demo\n  bms-agent demo --once"
+        "\n  bms-agent demo --battery pylontech --once"
         "\n  bms-agent demo --once --fault ignore_close      must fail, and say what is missing"
     )
     demo = _command(commands, "demo", text, example)
     demo.add_argument("--once", action="store_true", help="end after the story; 0 only if proven")
+    demo.add_argument("--battery", default="ess_bau", metavar="NAME", help=BATTERY_HELP)
     demo.add_argument("--plain", action="store_true", help="plain lines instead of a live view")
     demo.add_argument("--fault", action="append", default=[], help="misbehaviour of the battery")
     demo.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep journal and platform files here"
     )
     demo.set_defaults(module="agent.cmd_demo")
+
+
+def _add_batteries(commands: "Commands[argparse.ArgumentParser]") -> None:
+    text = "list the batteries that come with the project: commands, source, what was verified"
+    listed = _command(commands, "batteries", text, "example:\n  bms-agent batteries")
+    listed.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    listed.set_defaults(module="agent.cmd_batteries")
 
 
 def _add_local(commands: "Commands[argparse.ArgumentParser]") -> None:
@@ -260,6 +265,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BadInput, BadConfig) as error:
         print(error, file=sys.stderr)
         return EXIT_CONFIG
+    except ModuleNotFoundError as error:
+        if (told := remedy(error)) is None:
+            raise
+        print(told, file=sys.stderr)
+        return EXIT_USAGE
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
