@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,17 @@ from bms_can.errors import BadLogLine
 from bms_can.frame import Frame
 
 CLASSICAL_WIDTH, FD_WIDTH = 8, 64
+TYPES = MappingProxyType(
+    {
+        "at_s": np.dtype("f8"),
+        "channel": np.dtype("u2"),
+        "can_id": np.dtype("u4"),
+        "extended": np.dtype("?"),
+        "length": np.dtype("u1"),
+        "data": np.dtype("u1"),
+        "line": np.dtype("i8"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +40,9 @@ class Chunk:
         channels: the names; "" where the log names none.
         bad: the first few unusable lines among these frames.
         bad_counts: all of them by reason (those of candump.REASONS, or "damaged archive").
+
+    Raises:
+        ValueError: a column is not contiguous, or not of its type.
     """
 
     at_s: NDArray[np.float64]
@@ -40,6 +55,17 @@ class Chunk:
     channels: tuple[str, ...]
     bad: tuple[BadLogLine, ...]
     bad_counts: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        """Hold what compiled loops rely on: they are given addresses."""
+        size, width = len(self.at_s), self.data.shape[-1]
+        for name, kind in TYPES.items():
+            column = getattr(self, name)
+            shape = (size, width) if name == "data" else (size,)
+            if column.dtype != kind or column.shape != shape or not column.flags.c_contiguous:
+                raise ValueError(f"{name}: not a contiguous column of {kind}, {size} long")
+        if width not in (CLASSICAL_WIDTH, FD_WIDTH):
+            raise ValueError(f"data: {width} bytes wide")
 
     def __len__(self) -> int:
         """Return the number of frames, which can be 0 where there are only bad lines."""

@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 
 from bms_can.columnar.chunk import Chunk
 from bms_can.columnar.extract import Array, Payloads
+from bms_can.columnar.fields import fields_of
+from bms_can.columnar.groups import groups_of
 from bms_can.columnar.pages import on_page
-from bms_can.columnar.plan import EXTENDED_BIT, MessagePlan, SignalPlan, plans_of
+from bms_can.columnar.plan import Arithmetic, MessagePlan, SignalPlan, plans_of
 from bms_can.database import Database
 from bms_can.profile import SignalLimits
 from bms_can.scaling import float_range, raw_range
@@ -59,7 +61,9 @@ class MessageColumns:
 
     def raw(self, signal: str) -> Array:
         """Return the raw values: unscaled integers, or the numbers of an IEEE 754 signal."""
-        return self._payloads.raw(self._plan.signals[signal])
+        plan = self._plan.signals[signal]
+        same = plan.how is Arithmetic.SAME
+        return self.values[signal] if same else self._payloads.raw(plan)
 
     def usable(self, signal: str) -> Mask:
         """Return where the live codec would give a value: on the page, in range, no sentinel."""
@@ -93,47 +97,25 @@ class Decoder:
     ) -> None:
         self.database = database
         self.plans = plans_of(database, wanted)
-        self._exact = exact
         self._limits = limits
-        order = sorted(range(len(self.plans)), key=lambda number: self.plans[number].key)
-        self._sorted = np.array([self.plans[number].key for number in order], np.uint32)
-        self._numbers = np.array(order, np.int64)
+        self._groups = groups_of(self.plans, exact=exact)
+        self._fields = [fields_of(plan) for plan in self.plans]
 
     def decode(self, chunk: Chunk) -> Iterator[MessageColumns]:
         """Yield the columns of each message that has frames in the chunk, in the DBC's order."""
-        for number, rows in self._grouped(chunk):
-            yield self._message(chunk, self.plans[number], rows)
-
-    def _grouped(self, chunk: Chunk) -> Iterator[tuple[int, Rows]]:
-        if not self.plans:
-            return
-        keys = chunk.can_id | chunk.extended * np.uint32(EXTENDED_BIT)
-        at = np.searchsorted(self._sorted, keys).clip(max=len(self._sorted) - 1)
-        known = np.flatnonzero(self._sorted[at] == keys)
-        numbers = self._numbers[at[known]]
-        ordered = known[np.argsort(numbers, kind="stable")]
-        counts = np.bincount(numbers, minlength=len(self.plans))
-        ends = np.cumsum(counts)
-        for number in np.flatnonzero(counts).tolist():
-            yield number, ordered[ends[number] - counts[number] : ends[number]]
-
-    def _message(self, chunk: Chunk, plan: MessagePlan, rows: Rows) -> MessageColumns:
-        fits = self._fits(plan, chunk.length[rows])
-        refused = {} if fits.all() else {"length": rows[~fits]}
-        rows = rows[fits]
-        payloads = Payloads(chunk.data[rows])
-        valid, known = on_page(plan, payloads, len(rows))
-        if known is not None:
-            refused["mux"] = rows[~known]
-            rows = rows[known]
-            payloads = Payloads(chunk.data[rows])
-        values = {name: payloads.values(signal) for name, signal in plan.signals.items()}
-        return MessageColumns(plan.name, rows, refused, values, valid, plan, payloads, self._limits)
-
-    def _fits(self, plan: MessagePlan, length: NDArray[np.uint8]) -> Mask:
-        if not self._exact:
-            return length >= plan.size
-        return length == plan.wire_length if plan.size else np.ones(len(length), np.bool_)
+        for number, rows, misfits in self._groups(chunk):
+            plan = self.plans[number]
+            refused = {"length": misfits} if len(misfits) else {}
+            payloads = Payloads(chunk.data, rows)
+            valid, known = on_page(plan, payloads)
+            if known is not None:
+                refused["mux"] = rows[~known]
+                rows = rows[known]  # noqa: PLW2901 - the refused are out
+                payloads = Payloads(chunk.data, rows)
+            values = self._fields[number](payloads)
+            yield MessageColumns(
+                plan.name, rows, refused, values, valid, plan, payloads, self._limits
+            )
 
 
 def _believed(plan: SignalPlan, limits: SignalLimits, raw: Array, values: Array) -> Mask:

@@ -15,10 +15,16 @@ Array = NDArray[Any]
 
 
 class Payloads:
-    """Payloads of frames of one message, one a row, 8 or 64 bytes wide."""
+    """Payloads of some rows of a chunk; what is read of them is kept for the next signal.
 
-    def __init__(self, data: NDArray[np.uint8]) -> None:
+    Args:
+        data: payloads of the chunk, one a row, 8 or 64 bytes wide.
+        rows: those that count.
+    """
+
+    def __init__(self, data: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
         self.data = data
+        self.rows = rows
         self._words: dict[tuple[bool, int], NDArray[np.uint64]] = {}
 
     def raw(self, plan: SignalPlan) -> Array:
@@ -37,14 +43,12 @@ class Payloads:
         return scaled(plan, self.raw(plan))
 
     def _bits(self, place: Place) -> NDArray[np.uint64]:
-        byte = min(place.first // 8, self.data.shape[1] - WORD_BYTES)
+        byte, shift, ninth = loaded_from(place, self.data.shape[1])
         word = self._word(place.little, byte)
-        before = place.first - 8 * byte
-        shift = before if place.little else WORD_BITS - before - place.length
-        if place.end - byte <= WORD_BYTES:
+        if not ninth:
             bits = word >> np.uint64(shift)
         else:
-            more = self.data[:, byte + WORD_BYTES].astype(np.uint64)
+            more = self.data[self.rows, byte + WORD_BYTES].astype(np.uint64)
             if place.little:
                 bits = word >> np.uint64(shift) | more << np.uint64(WORD_BITS - shift)
             else:
@@ -54,14 +58,25 @@ class Payloads:
     def _word(self, little: bool, byte: int) -> NDArray[np.uint64]:  # noqa: FBT001 - part of a key
         found = self._words.get((little, byte))
         if found is None:
-            part = np.ascontiguousarray(self.data[:, byte : byte + WORD_BYTES])
+            part = np.ascontiguousarray(self.data[self.rows, byte : byte + WORD_BYTES])
             found = part.view("<u8" if little else ">u8")[:, 0].astype(np.uint64)
             self._words[little, byte] = found
         return found
 
     def _one_by_one(self, plan: SignalPlan) -> Array:
-        rows = [read(plan.field, row.tobytes()) for row in self.data]
-        return np.fromiter(rows, plan.raw_type, len(rows))
+        raws = [read(plan.field, row.tobytes()) for row in self.data[self.rows]]
+        return np.fromiter(raws, plan.raw_type, len(raws))
+
+
+def loaded_from(place: Place, width: int) -> tuple[int, int, bool]:
+    """Return the byte to load a word from, the shift to the right, and if a ninth byte is needed.
+
+    A negative shift is one to the left, with the rest in the ninth byte.
+    """
+    byte = min(place.first // 8, width - WORD_BYTES)
+    before = place.first - 8 * byte
+    shift = before if place.little else WORD_BITS - before - place.length
+    return byte, shift, place.end - byte > WORD_BYTES
 
 
 def scaled(plan: SignalPlan, raw: Array) -> Array:

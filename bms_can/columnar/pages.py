@@ -12,15 +12,14 @@ Mask = NDArray[np.bool_]
 Places = NDArray[np.int64]
 
 
-def on_page(
-    plan: MessagePlan, payloads: Payloads, count: int
-) -> tuple[Mapping[str, Mask | None], Mask | None]:
+def on_page(plan: MessagePlan, payloads: Payloads) -> tuple[Mapping[str, Mask | None], Mask | None]:
     """Return for each signal where it is on the frame, and the frames whose pages are all known.
 
     Frames with an unknown page are left out of the first. None in place of a mask: all.
     """
     if not plan.page.muxes:
         return dict.fromkeys(plan.signals), None
+    count = len(payloads.rows)
     selected = {
         name: np.zeros(count, np.bool_) for name in plan.signals if name not in plan.page.names
     }

@@ -38,7 +38,7 @@ class Rows:
         self.extended = np.empty(room, np.bool_)
         self.length = np.empty(room, np.uint8)
         self.line = np.empty(room, np.int64)
-        self.data = np.zeros((room, width), np.uint8)
+        self.data = np.empty((room, width), np.uint8)
         self._dropped: list[int] = []
         self._bad: list[BadLogLine] = []
         self._counts: Counter[str] = Counter()

@@ -11,7 +11,7 @@ from pathlib import Path
 from bms_can.candump import TEXT_KEPT
 from bms_can.columnar.block import Block
 from bms_can.columnar.chunk import Chunk
-from bms_can.columnar.lanes import Lane, slow_lane
+from bms_can.columnar.lanes import Lane, fastest
 from bms_can.columnar.rows import Rows
 from bms_can.columnar.source import PACKED_SUFFIXES, Source
 from bms_can.errors import BadInput, BadLogLine
@@ -37,7 +37,7 @@ def scan(path: str | Path, *, chunk_frames: int = CHUNK_FRAMES) -> Iterator[Chun
     packed = path.suffix.lower() in PACKED_SUFFIXES
     suffix = (path.with_suffix("") if packed else path).suffix.lower()
     if holds_candump(suffix, _head(path)):
-        return _candump(path, rows, slow_lane)
+        return _candump(path, rows, fastest())
     if path.suffix.lower() in (".xz", ".zst"):
         raise BadInput(str(path), ["only candump text can be read so compressed; unpack it first"])
     return _entries(path, rows)

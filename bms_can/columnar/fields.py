@@ -1,0 +1,113 @@
+"""The values of all signals of a message at once: by the kernel, by numpy where it cannot."""
+
+import ctypes
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bms_can.columnar import kernel
+from bms_can.columnar.extract import Array, Payloads, loaded_from
+from bms_can.columnar.plan import WORD_BITS, Arithmetic, MessagePlan, SignalPlan
+
+Fields = Callable[[Payloads], Mapping[str, Array]]
+
+TYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f8")  # enum type of kernel_fields.c
+SAME, INTEGER, REAL, REAL_UNSIGNED, IEEE32, IEEE64 = range(6)  # enum how
+IEEE = {32: IEEE32, 64: IEEE64}
+WRAP = 1 << 64
+
+
+def fields_of(plan: MessagePlan) -> Fields:
+    """Return what decodes the signals of a message."""
+    library = kernel.library()
+    return _NumpyFields(plan) if library is None else _KernelFields(library, plan)
+
+
+class _NumpyFields:
+    def __init__(self, plan: MessagePlan) -> None:
+        self._signals = plan.signals
+
+    def __call__(self, payloads: Payloads) -> Mapping[str, Array]:
+        return {name: payloads.values(signal) for name, signal in self._signals.items()}
+
+
+class _KernelFields:
+    def __init__(self, library: ctypes.CDLL, plan: MessagePlan) -> None:
+        self._decode = library.bms_decode
+        known = [signal for signal in plan.signals.values() if _how(signal) is not None]
+        self._known = sorted(known, key=lambda signal: -signal.type.itemsize)  # aligns each array
+        self._others = [signal for signal in plan.signals.values() if _how(signal) is None]
+        sizes = [signal.type.itemsize for signal in self._known]
+        self._row_bytes = sum(sizes)
+        self._places = np.array([0, *np.cumsum(sizes)[:-1]][: len(sizes)], np.uint64)
+        self._views = [
+            (signal.name, signal.type, place)
+            for signal, place in zip(self._known, self._places.tolist(), strict=True)
+        ]
+        self._fields: dict[int, NDArray[np.void]] = {}
+        self._names = tuple(plan.signals)
+
+    def __call__(self, payloads: Payloads) -> Mapping[str, Array]:
+        count = len(payloads.rows)
+        values: dict[str, Array] = {}
+        if self._known:
+            block = np.empty(max(1, count * self._row_bytes), np.uint8)
+            self._fill(payloads, block)
+            for name, kind, place in self._views:
+                values[name] = np.ndarray(count, kind, block, place * count)
+        for signal in self._others:
+            values[signal.name] = payloads.values(signal)
+        return {name: values[name] for name in self._names} if self._others else values
+
+    def _fill(self, payloads: Payloads, block: NDArray[np.uint8]) -> None:
+        width, count = payloads.data.shape[1], len(payloads.rows)
+        outs = self._places * np.uint64(count) + np.uint64(kernel.address(block))
+        self._decode(
+            kernel.address(payloads.data),
+            width,
+            kernel.address(payloads.rows),
+            count,
+            kernel.address(self._table(width)),
+            len(self._known),
+            kernel.address(outs),
+        )
+
+    def _table(self, width: int) -> NDArray[np.void]:
+        table = self._fields.get(width)
+        if table is None:
+            table = np.array([_field(signal, width) for signal in self._known], kernel.FIELD)
+            self._fields[width] = table
+        return table
+
+
+def _how(plan: SignalPlan) -> int | None:
+    """Return the kernel's word for the arithmetic, None for what it leaves to numpy."""
+    if plan.how is Arithmetic.SAME:
+        return SAME
+    if plan.how is Arithmetic.INTEGER:
+        return INTEGER
+    if plan.how is Arithmetic.REAL:
+        unsigned = plan.field.length == WORD_BITS and not plan.field.sign
+        return REAL_UNSIGNED if unsigned else REAL
+    return IEEE.get(plan.field.length) if plan.how is Arithmetic.IEEE else None
+
+
+def _field(plan: SignalPlan, width: int) -> tuple[int | float | None, ...]:
+    byte, shift, ninth = loaded_from(plan.place, width)
+    whole = plan.how is Arithmetic.INTEGER
+    factor, offset = plan.scale
+    return (
+        plan.field.mask,
+        plan.field.sign,
+        int(factor) % WRAP if whole else 0,
+        int(offset) % WRAP if whole else 0,
+        float(factor),
+        float(offset),
+        byte,
+        shift,
+        plan.place.little,
+        ninth,
+        _how(plan),
+        TYPES.index(plan.type.str[1:]),
+    )

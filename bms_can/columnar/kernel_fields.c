@@ -1,0 +1,177 @@
+/* Frames to messages, payloads to signals: the inner loops of bms_can.columnar.decode.
+ *
+ * Called like kernel_text.c. Compile with -ffp-contract=off: a fused multiply-add would not be,
+ * bit for bit, what Python computes.
+ */
+#include <stdint.h>
+#include <string.h>
+
+#define CLASSICAL 8
+#define BLOCK 512 /* frames whose words stay in the first-level cache */
+
+#ifndef SOURCE_HASH
+#define SOURCE_HASH "unknown"
+#endif
+
+/* What this was compiled from. */
+const char *bms_source(void) { return SOURCE_HASH; }
+
+static uint64_t load(const uint8_t *at) {
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+struct ids { /* open addressing by id; `number` -1: free */
+    const uint32_t *key;
+    const int32_t *number;
+    int64_t shift, mask; /* of the multiplicative hash */
+    const uint8_t *shortest, *longest; /* accepted payload lengths, by message */
+    int64_t messages;
+};
+
+static int32_t number_of(const struct ids *ids, uint32_t key) {
+    uint32_t at = (uint32_t)(key * 2654435769u) >> ids->shift;
+    for (;; at = (at + 1) & (uint32_t)ids->mask)
+        if (ids->number[at] < 0 || ids->key[at] == key)
+            return ids->number[at];
+}
+
+/* Group rows: counts[2m] frames of message m, then counts[2m + 1] that have another length, in
+ * order. `bucket` has room for n; returns how many rows were grouped. */
+int64_t bms_group(const uint32_t *can_id, const uint8_t *extended, const uint8_t *length, int64_t n,
+                  const struct ids *ids, int32_t *bucket, int64_t *counts, int64_t *rows) {
+    int64_t buckets = 2 * ids->messages, total = 0;
+    memset(counts, 0, (size_t)buckets * sizeof *counts);
+    for (int64_t row = 0; row < n; row++) {
+        int32_t found = number_of(ids, can_id[row] | (uint32_t)extended[row] << 31);
+        if (found >= 0) {
+            int fits = length[row] >= ids->shortest[found] && length[row] <= ids->longest[found];
+            found = 2 * found + !fits;
+            counts[found]++;
+        }
+        bucket[row] = found;
+    }
+    for (int64_t each = 0; each < buckets; each++) { /* counts become starts ... */
+        int64_t count = counts[each];
+        counts[each] = total;
+        total += count;
+    }
+    for (int64_t row = 0; row < n; row++)
+        if (bucket[row] >= 0)
+            rows[counts[bucket[row]]++] = row;
+    for (int64_t each = buckets - 1; each > 0; each--) /* ... and ends, and counts again */
+        counts[each] -= counts[each - 1];
+    return total;
+}
+
+enum how { SAME, INTEGER, REAL, REAL_UNSIGNED, IEEE32, IEEE64 };
+enum type { U1, I1, U2, I2, U4, I4, U8, I8, F8 };
+
+struct field {
+    uint64_t mask, sign;
+    uint64_t whole_factor, whole_offset; /* two's complement */
+    double factor, offset;
+    int64_t byte;  /* where to load eight bytes from */
+    int64_t shift; /* to the right; negative: to the left, the rest is in the ninth byte */
+    int64_t little, ninth;
+    int64_t how, type;
+};
+
+static void words_of(const uint8_t *data, int64_t width, const int64_t *rows, int64_t count,
+                     const struct field *field, uint64_t *words) {
+    for (int64_t each = 0; each < count; each++) {
+        const uint8_t *at = data + rows[each] * width + field->byte;
+        uint64_t word = load(at);
+        if (!field->little)
+            word = __builtin_bswap64(word);
+        if (!field->ninth)
+            word >>= field->shift;
+        else if (field->little)
+            word = word >> field->shift | (uint64_t)at[8] << (64 - field->shift);
+        else
+            word = word << -field->shift | at[8] >> (8 + field->shift);
+        words[each] = word;
+    }
+}
+
+#define EACH(TYPE, VALUE)                                                                          \
+    do {                                                                                           \
+        TYPE *to = (TYPE *)out + first;                                                            \
+        for (int64_t each = 0; each < count; each++)                                               \
+            to[each] = (TYPE)(VALUE);                                                              \
+    } while (0)
+
+static void store(const uint64_t *words, int64_t count, const struct field *field, void *out,
+                  int64_t first) {
+    switch (field->type) {
+    case U1: case I1: EACH(uint8_t, words[each]); break;
+    case U2: case I2: EACH(uint16_t, words[each]); break;
+    case U4: case I4: EACH(uint32_t, words[each]); break;
+    case U8: case I8: EACH(uint64_t, words[each]); break;
+    default: break;
+    }
+}
+
+static void store_real(const uint64_t *words, int64_t count, const struct field *field, void *out,
+                       int64_t first) {
+    double factor = field->factor, offset = field->offset;
+    if (field->how == REAL)
+        EACH(double, (double)(int64_t)words[each] * factor + offset);
+    else
+        EACH(double, (double)words[each] * factor + offset);
+}
+
+static void store_ieee(const uint64_t *words, int64_t count, const struct field *field, void *out,
+                       int64_t first) {
+    double *to = (double *)out + first;
+    int scaled = field->factor != 1 || field->offset != 0;
+    for (int64_t each = 0; each < count; each++) {
+        double value;
+        if (field->how == IEEE32) {
+            uint32_t bits = (uint32_t)words[each];
+            float narrow;
+            memcpy(&narrow, &bits, sizeof narrow);
+            value = (double)narrow;
+        } else {
+            memcpy(&value, words + each, sizeof value);
+        }
+        to[each] = scaled ? value * field->factor + field->offset : value;
+    }
+}
+
+/* Decode `fields` of the frames `rows` into `outs`, one array of `count` each. */
+void bms_decode(const uint8_t *data, int64_t width, const int64_t *rows, int64_t count,
+                const struct field *fields, int64_t number, void *const *outs) {
+    uint64_t little[BLOCK], words[BLOCK];
+    for (int64_t first = 0; first < count; first += BLOCK) {
+        int64_t size = count - first < BLOCK ? count - first : BLOCK;
+        if (width == CLASSICAL)
+            for (int64_t each = 0; each < size; each++)
+                little[each] = load(data + rows[first + each] * CLASSICAL);
+        for (const struct field *field = fields; field < fields + number; field++) {
+            uint64_t mask = field->mask, sign = field->sign;
+            int64_t shift = field->shift;
+            void *out = outs[field - fields];
+            if (width != CLASSICAL)
+                words_of(data, width, rows + first, size, field, words);
+            else if (field->little)
+                for (int64_t each = 0; each < size; each++)
+                    words[each] = little[each] >> shift;
+            else
+                for (int64_t each = 0; each < size; each++)
+                    words[each] = __builtin_bswap64(little[each]) >> shift;
+            for (int64_t each = 0; each < size; each++)
+                words[each] = ((words[each] & mask) ^ sign) - sign;
+            if (field->how == INTEGER)
+                for (int64_t each = 0; each < size; each++)
+                    words[each] = words[each] * field->whole_factor + field->whole_offset;
+            if (field->how == REAL || field->how == REAL_UNSIGNED)
+                store_real(words, size, field, out, first);
+            else if (field->how >= IEEE32)
+                store_ieee(words, size, field, out, first);
+            else
+                store(words, size, field, out, first);
+        }
+    }
+}
