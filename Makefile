@@ -3,7 +3,7 @@ PY ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
 
-.PHONY: demo test proofs check cover real-logs mutants bench power-cut crash simulate expiry setup lock clean
+.PHONY: demo test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry setup lock clean
 demo: $(SETUP)
 	$(BIN)/bms-agent demo
 
@@ -26,6 +26,10 @@ real-logs: $(SETUP)
 
 bench: $(SETUP)
 	$(BIN)/python -m bench
+
+STREAMS ?= 10000
+bench-timeline: $(SETUP)
+	$(BIN)/python -m bench.timeline --streams $(STREAMS)
 
 power-cut: $(SETUP)
 	$(BIN)/python -m bench.power_cut $(N)

@@ -8,18 +8,17 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 from random import Random
-
-import numpy as np
+from typing import NamedTuple
 
 from bms_can.columnar.chunk import Chunk, frames
 from bms_can.columnar.timeline import ColumnTimeline
 from bms_can.frame import Frame
+from bms_can.profile import CommandCode
 from bms_can.profile_load import load_profile
 from bms_can.shipped import profile_path
 from bms_can.simulator import Simulator
@@ -30,6 +29,8 @@ SHARE = 250
 PERIOD_S = 80.0  # every counter of the simulated battery is where it was after so long
 LOUD_IDS = 40
 STEP_S = 0.05
+LOAD_STEPS = 100
+LIVE_FRAMES = 300_000
 
 
 def main() -> int:
@@ -78,35 +79,40 @@ def speed(count: int, foreign: float) -> None:
     battery = load_profile(profile_path("ess_bau"))
     period = list(bus(battery, foreign))
     pattern = [chunk_of(period[at : at + 50_000]) for at in range(0, len(period), 50_000)]
-    columns, lane = ColumnTimeline(*battery), timed(partial(repeated, pattern, count))
-    changes, took_s, taken = lane(lambda each: len(list(columns.take(each))))
-    live = Timeline(*battery)
-    scalar = timed(partial(repeated, pattern, min(count, 300_000)))
-    _, live_s, live_taken = scalar(lambda each: sum(len(list(live.take(f))) for f in frames(each)))
-    ours, theirs = taken / took_s, live_taken / live_s
-    print(f"{foreign:4.0%} foreign: columns {ours / 1e6:6.2f} M frames/s, frame by frame"
-          f" {theirs / 1e6:5.3f} M frames/s, {ours / theirs:5.1f} x; {taken} frames, {changes} changes")  # fmt: skip
+    columns, live = ColumnTimeline(*battery), Timeline(*battery)
+    ours = timed(repeated(pattern, count), lambda chunk: len(list(columns.take(chunk))))
+    theirs = timed(
+        repeated(pattern, min(count, LIVE_FRAMES)),
+        lambda chunk: sum(len(list(live.take(frame))) for frame in frames(chunk)),
+    )
+    print(
+        f"{foreign:4.0%} foreign: columns {ours.rate / 1e6:6.2f} M frames/s, frame by frame"
+        f" {theirs.rate / 1e6:5.3f} M frames/s, {ours.rate / theirs.rate:5.1f} x;"
+        f" {ours.frames} frames, {ours.changes} changes"
+    )
 
 
-def timed(source):  # type: ignore[no-untyped-def]
-    """Return a runner."""
+class Timed(NamedTuple):
+    """What a run over a log brought."""
 
-    def run(take):  # type: ignore[no-untyped-def]
-        changes, taken, took_s = 0, 0, 0.0
-        for chunk in source():
-            began_s = time.perf_counter()
-            changes += take(chunk)
-            took_s += time.perf_counter() - began_s
-            taken += len(chunk)
-        return changes, took_s, taken
+    frames: int
+    changes: int
+    rate: float
 
-    return run
+
+def timed(log: Iterator[Chunk], take: Callable[[Chunk], int]) -> Timed:
+    """Take a log; only the taking is timed."""
+    changes, taken, took_s = 0, 0, 0.0
+    for chunk in log:
+        began_s = time.perf_counter()
+        changes += take(chunk)
+        took_s += time.perf_counter() - began_s
+        taken += len(chunk)
+    return Timed(taken, changes, taken / took_s)
 
 
 def repeated(pattern: Sequence[Chunk], count: int) -> Iterator[Chunk]:
     """Yield the pattern again and again, later each time."""
-    from dataclasses import replace
-
     taken, shift_s = 0, 0.0
     while True:
         for chunk in pattern:
@@ -121,10 +127,11 @@ def bus(battery: Loaded, foreign: float) -> Iterator[Frame]:
     """Yield a period of a simulated battery among other nodes; now and then its load changes."""
     random = Random(1)  # noqa: S311 - a measurement
     simulator = Simulator(*battery, now_s=0.0)
+    simulator.pack.command(CommandCode.CLOSE_CONTACTOR, 0.0)
     waiting = 0.0
     for step in range(round(PERIOD_S / STEP_S)):
         now_s = (step + 0.5) * STEP_S
-        if step % 100 == 50:
+        if not step % LOAD_STEPS:
             simulator.pack.request_current(random.choice((0.0, 40.0, -40.0)))
         for frame in simulator.due_frames(now_s):
             yield frame._replace(at_s=1_780_000_000.0 + now_s)
@@ -132,7 +139,9 @@ def bus(battery: Loaded, foreign: float) -> Iterator[Frame]:
             while waiting >= 1:
                 waiting -= 1
                 can_id = 0x100 + random.randrange(LOUD_IDS)
-                yield Frame(1_780_000_000.0 + now_s, can_id, False, random.randbytes(8))
+                yield Frame(
+                    1_780_000_000.0 + now_s, can_id, extended=False, data=random.randbytes(8)
+                )
 
 
 if __name__ == "__main__":

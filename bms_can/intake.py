@@ -23,6 +23,7 @@ class Intake:
 
     Attributes:
         table: where the values go.
+        integrity: state of counters and checksums.
         frames: all data frames offered.
         decoded: frames whose values were taken.
         unknown: frames with an identifier that the profile does not use, by (id, extended).
@@ -33,7 +34,7 @@ class Intake:
     def __init__(self, profile: Profile, database: Database) -> None:
         self.table = SignalTable(profile.deadlines_s)
         self._codec = Codec(database, profile.wanted, profile.limits, profile.integrity)
-        self._integrity = Integrity(database, profile.integrity)
+        self.integrity = Integrity(database, profile.integrity)
         self._channel = profile.channel
         self._payloads: dict[str, bytes] = {}
         self.frames = 0
@@ -57,7 +58,7 @@ class Intake:
             if decoded is None:
                 self._count_unknown(frame)
                 return None
-            self._integrity.check(decoded[0], frame)
+            self.integrity.check(decoded[0], frame)
         except BadFrame as bad:
             self.bad[bad.reason] += 1
             return None

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from bms_can.database import Database
 from bms_can.errors import BadDatabase, BadFrame
@@ -21,7 +22,26 @@ WRONG_LIMIT = 5  # leaky count at which a counter is no longer believed (reliabi
 CHECKSUM_BITS = 8
 
 
-def _crc_table(polynomial: int) -> bytes:
+class Crc(NamedTuple):
+    """A CRC of 8 bits over all bytes but the checksum's own."""
+
+    polynomial: int
+    start: int
+    final: int
+
+
+CRCS: Mapping[str, Crc] = MappingProxyType(
+    {
+        "crc8": Crc(0x07, 0x00, 0x00),
+        "crc8-sae-j1850": Crc(0x1D, 0xFF, 0xFF),
+        "crc8-autosar": Crc(0x2F, 0xFF, 0xFF),
+        "crc8-nissan": Crc(0x85, 0x00, 0x00),
+    }
+)
+
+
+def crc_table(polynomial: int) -> bytes:
+    """Return the rest of each byte."""
     table = bytearray()
     for value in range(256):
         rest = value
@@ -31,15 +51,15 @@ def _crc_table(polynomial: int) -> bytes:
     return bytes(table)
 
 
-def _crc8(polynomial: int, start: int, final: int) -> Algorithm:
-    """Return a CRC over all bytes but the checksum's own, as AUTOSAR E2E and J1850 users do."""
-    table = _crc_table(polynomial)
+def _crc8(crc: Crc) -> Algorithm:
+    """Return a CRC as AUTOSAR E2E and J1850 users compute it."""
+    table = crc_table(crc.polynomial)
 
     def checksum(_can_id: int, data: bytes, index: int) -> int:
-        rest = start
+        rest = crc.start
         for byte in data[:index] + data[index + 1 :]:
             rest = table[rest ^ byte]
-        return rest ^ final
+        return rest ^ crc.final
 
     return checksum
 
@@ -70,10 +90,7 @@ ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType(
         "sum8-inverted": _sum8_inverted,
         "xor8": _xor8,
         "sum8-id-len": _sum8_id_len,
-        "crc8": _crc8(0x07, 0x00, 0x00),
-        "crc8-sae-j1850": _crc8(0x1D, 0xFF, 0xFF),
-        "crc8-autosar": _crc8(0x2F, 0xFF, 0xFF),
-        "crc8-nissan": _crc8(0x85, 0x00, 0x00),
+        **{name: _crc8(crc) for name, crc in CRCS.items()},
     }
 )
 
@@ -189,6 +206,15 @@ class Integrity:
             raise BadFrame("checksum", f"{seal.name}: 0x{got:02X}, not 0x{expected:02X}")
         if seal.counter is not None:
             self._lost[seal.name] += seal.step(int(read(seal.counter, data)))
+
+    def steady(self, message: str) -> int | None:
+        """Return the newest counter value of a message; None unless all before it were right."""
+        seal = self._seals[message]
+        return None if seal.wrong or seal.doubted else seal.last
+
+    def go_on(self, message: str, counter_value: int) -> None:
+        """Take note of frames that were checked elsewhere, all right, up to this counter value."""
+        self._seals[message].last = counter_value
 
     def sealed(self, message: str, payload: bytes, counter_value: int) -> bytes:
         """Return the payload with counter (modulo its range) and checksum in place."""

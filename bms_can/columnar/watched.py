@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bms_can.columnar.chunk import Chunk
 from bms_can.columnar.plan import EXTENDED_BIT
+from bms_can.columnar.seal import Seal
 from bms_can.database import Database
 from bms_can.frame import Frame
 from bms_can.intake import Intake
@@ -79,7 +80,11 @@ class Watcher:
         self._masks = np.stack([_mask(profile, database, name) for name in self.names])
         self._deadlines_s = np.array([ages.get(name, np.inf) for name in self.names])
         self._paged = np.array([each.is_multiplexed() for each in messages])
-        self._careful = self._paged | np.array([name in profile.integrity for name in self.names])
+        self._seals = {
+            number: Seal(database, profile.integrity[name], intake.integrity)
+            for number, name in enumerate(self.names)
+            if name in profile.integrity
+        }
         self._words = np.zeros((len(self.names), WORDS), np.uint64)
         self._at_s = np.full(len(self.names), np.nan)
         self._said = [NEVER] * len(self.names)
@@ -116,7 +121,15 @@ class Watcher:
         rows = np.flatnonzero((self._keys[at] == keys) & ours)
         messages = self._numbers[at[rows]]
         good = self._fits[messages, chunk.length[rows]]
-        for index in np.flatnonzero(self._careful[messages]).tolist():
+        careful = good & self._paged[messages]
+        for number, seal in self._seals.items():
+            its = np.flatnonzero(good & (messages == number))
+            right = None if self._paged[number] else seal.right(chunk.data[rows[its]])
+            if right is None:
+                careful[its] = True
+            else:
+                good[its] = right
+        for index in np.flatnonzero(careful).tolist():
             good[index] = self._intake.accept(frame_at(chunk, int(rows[index]))) is not None
         return rows[good], messages[good]
 
