@@ -1,9 +1,11 @@
 """The folder of an export: who may write, what is in it, and how a log gets into it as a whole.
 
-    DIR/manifest.json        every log that is done, and its files
+    DIR/_manifest.json       every log that is done, and its files
     DIR/.export/lock         held while somebody exports into DIR
     DIR/.export/w-*/         files under way; nobody reads them, the next run removes them
     DIR/.export/w-*/commit   from here on the log is done: whoever finds it finishes the renames
+
+Readers pass over names that begin with `_` or `.`: DIR as a whole is a data set.
 
 A process may be killed anywhere. Before `commit` is there nothing of the log counts; afterwards all
 of it does. Files get their names by renaming what is complete and synced.
@@ -23,7 +25,7 @@ from typing import Any
 from bms_can.columnar.export_plan import LAYOUT, Options
 from bms_can.errors import BadInput
 
-MANIFEST, WORK, COMMIT, LOCK = "manifest.json", ".export", "commit", "lock"
+MANIFEST, WORK, COMMIT, LOCK = "_manifest.json", ".export", "commit", "lock"
 KIND = "bms-agent-export"
 Entry = dict[str, Any]
 

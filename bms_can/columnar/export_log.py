@@ -18,6 +18,7 @@ from bms_can.columnar.export_dir import Entry, new_attempt
 from bms_can.columnar.export_long import LongTables
 from bms_can.columnar.export_plan import LAYOUT, Options
 from bms_can.columnar.export_tables import Part, Tables
+from bms_can.columnar.export_wide import WideTables
 from bms_can.columnar.scan import scan
 from bms_can.database import Database, load
 from bms_can.errors import BadInput
@@ -218,7 +219,10 @@ def _sink(task: Task, decoder: Decoder, cells: SignalCells, tables: Tables) -> S
         "dbc": Path(task.dbc).name,
         "dbc_sha256": task.dbc_sha256,
     }
-    return LongTables(decoder.database, dtypes_of(decoder), cells, tables, metadata)
+    database, dtypes = decoder.database, dtypes_of(decoder)
+    if task.options.wide_us is None:
+        return LongTables(database, dtypes, cells, tables, metadata)
+    return WideTables(database, task.options, dtypes, cells, tables, metadata)
 
 
 def _sync(folder: Path) -> None:
