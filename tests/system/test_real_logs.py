@@ -23,6 +23,7 @@ from cantools.database.can import Database as CantoolsDatabase
 from bms_can.frame import Frame
 from bms_can.logfile import open_log
 from bms_can.profile_load import load_profile
+from bms_can.shipped import profile_path, shipped_names
 from bms_can.timeline import Change, Timeline
 
 pytestmark = pytest.mark.shared
@@ -145,12 +146,13 @@ def cantools_of(pair: Pair) -> CantoolsDatabase:
     return found
 
 
-def expected(pair: Pair) -> Iterator[tuple[float, Said]]:
+def expected(pair: Pair, *, of_channel: bool = False) -> Iterator[tuple[float, Said]]:
     """Yield what the reference's rule says after each moment of the log, by cantools alone."""
     database = cantools_of(pair)
     wanted = {database.get_message_by_name(name).frame_id: name for name in pair.messages}
     values: Values = {}
-    in_time = sorted(lines_of(pair), key=lambda seen: seen.at_s)
+    lines = [each for each in lines_of(pair) if each.channel == pair.channel or not of_channel]
+    in_time = sorted(lines, key=lambda seen: seen.at_s)
     for at_s, group in itertools.groupby(in_time, key=lambda seen: seen.at_s):
         for seen in group:
             name = wanted.get(seen.can_id)
@@ -223,6 +225,37 @@ def test_values_and_ages_are_the_reference_s(pair: Pair) -> None:
     assert compared >= 3
 
 
+SHIPPED = {
+    "01-kona-ev-2019": "kona_ev",
+    "02-orion2-zero-ev": "orion2",
+    "04-foxbms2": "foxbms2_state",
+}
+
+
+@each_pair
+def test_the_shipped_profile_gives_the_same_answers(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Our own DBC and profile say the same at every moment; what they do not explain is printed."""
+    log = folder_of(pair.folder) / pair.log
+    loaded = load_profile(profile_path(SHIPPED[pair.folder]))
+    frames = (entry for entry in open_log(log) if isinstance(entry, Frame))
+    only = (frame for frame in frames if frame.channel == pair.channel)
+    changes = list(Timeline(*loaded).run(only))
+    moments = list(expected(pair, of_channel=True))
+    assert len(moments) > 250
+    assert [(at_s, said_at(changes, at_s)) for at_s, _ in moments] == moments
+    answer = replay(log, "--profile", SHIPPED[pair.folder], "--channel", pair.channel)
+    assert answer["bad_frames"] == {}
+    with capsys.disabled():
+        unknown = answer["frames"] - answer["other_channel"] - answer["known"]
+        print(  # noqa: T201 - what a person who runs this wants to know
+            f"\n{pair.folder} with {SHIPPED[pair.folder]}: {answer['known']} frames explained"
+            f" ({answer['known_percent']:.2f} %), {unknown} frames of"
+            f" {len(answer['unknown_ids'])} identifiers not"
+        )
+
+
 @pytest.mark.parametrize("folder", [pair.folder for pair in PAIRS] + [TESLA])
 def test_coverage_is_the_reference_s(folder: str) -> None:
     """Frames and identifiers that the DBC explains are counted as the reference counts them."""
@@ -278,6 +311,15 @@ def test_no_other_battery_s_profile_fits(profile: str) -> None:
     assert all(each["operating_status"] is None for each in answer["timeline"])
     assert all(each["why"] for each in answer["timeline"])
     assert answer["timeline"][-1]["disconnected"] == 1
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_no_shipped_battery_is_seen_in_a_car_of_another_make(name: str) -> None:
+    """Pair 03 with each shipped battery: an identifier in common never becomes a status."""
+    log = open_log(folder_of(TESLA) / "candump.log")
+    loaded = load_profile(profile_path(name))
+    changes = list(Timeline(*loaded).run(entry for entry in log if isinstance(entry, Frame)))
+    assert {change.status.operating for change in changes} == {None}
 
 
 @pytest.mark.parametrize("profile", ["kona_ev_2019", "orion2_zero_ev", "foxbms2_state"])
