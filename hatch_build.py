@@ -18,7 +18,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 FOLDER = Path(__file__).parent / "bms_can" / "columnar"
 SOURCES = (FOLDER / "kernel_text.c", FOLDER / "kernel_fields.c")
 LIBRARY = FOLDER / "libkernel.so"
-FLAGS = ("-O2", "-ffp-contract=off", "-fPIC", "-shared")
+FLAGS = ("-O3", "-ffp-contract=off", "-fPIC", "-shared")
 
 
 def compiled(library: Path = LIBRARY, extra: tuple[str, ...] = ()) -> str:

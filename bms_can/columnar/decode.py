@@ -19,6 +19,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from bms_can.columnar import kernel
 from bms_can.columnar.chunk import Chunk
 from bms_can.columnar.extract import Array, Payloads
 from bms_can.columnar.fields import fields_of
@@ -103,15 +104,16 @@ class Decoder:
 
     def decode(self, chunk: Chunk) -> Iterator[MessageColumns]:
         """Yield the columns of each message that has frames in the chunk, in the DBC's order."""
+        address = kernel.address(chunk.data)
         for number, rows, misfits in self._groups(chunk):
             plan = self.plans[number]
             refused = {"length": misfits} if len(misfits) else {}
-            payloads = Payloads(chunk.data, rows)
+            payloads = Payloads(chunk.data, rows, address)
             valid, known = on_page(plan, payloads)
             if known is not None:
                 refused["mux"] = rows[~known]
                 rows = rows[known]  # noqa: PLW2901 - the refused are out
-                payloads = Payloads(chunk.data, rows)
+                payloads = Payloads(chunk.data, rows, address)
             values = self._fields[number](payloads)
             yield MessageColumns(
                 plan.name, rows, refused, values, valid, plan, payloads, self._limits

@@ -20,11 +20,13 @@ class Payloads:
     Args:
         data: payloads of the chunk, one a row, 8 or 64 bytes wide.
         rows: those that count.
+        address: where `data` begins, for the kernel.
     """
 
-    def __init__(self, data: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
+    def __init__(self, data: NDArray[np.uint8], rows: NDArray[np.int64], address: int = 0) -> None:
         self.data = data
         self.rows = rows
+        self.address = address
         self._words: dict[tuple[bool, int], NDArray[np.uint64]] = {}
 
     def raw(self, plan: SignalPlan) -> Array:

@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,14 +39,10 @@ class _KernelFields:
         known = [signal for signal in plan.signals.values() if _how(signal) is not None]
         self._known = sorted(known, key=lambda signal: -signal.type.itemsize)  # aligns each array
         self._others = [signal for signal in plan.signals.values() if _how(signal) is None]
-        sizes = [signal.type.itemsize for signal in self._known]
-        self._row_bytes = sum(sizes)
-        self._places = np.array([0, *np.cumsum(sizes)[:-1]][: len(sizes)], np.uint64)
-        self._views = [
-            (signal.name, signal.type, place)
-            for signal, place in zip(self._known, self._places.tolist(), strict=True)
-        ]
-        self._fields: dict[int, NDArray[np.void]] = {}
+        places = [0, *accumulate(signal.type.itemsize for signal in self._known)]
+        self._row_bytes = places.pop()
+        self._places = list(zip(self._known, places, strict=True))
+        self._tables: dict[int, tuple[int, NDArray[np.void]]] = {}
         self._names = tuple(plan.signals)
 
     def __call__(self, payloads: Payloads) -> Mapping[str, Array]:
@@ -54,31 +51,32 @@ class _KernelFields:
         if self._known:
             block = np.empty(max(1, count * self._row_bytes), np.uint8)
             self._fill(payloads, block)
-            for name, kind, place in self._views:
-                values[name] = np.ndarray(count, kind, block, place * count)
+            for signal, place in self._places:
+                values[signal.name] = np.ndarray(count, signal.type, block, place * count)
         for signal in self._others:
             values[signal.name] = payloads.values(signal)
         return {name: values[name] for name in self._names} if self._others else values
 
     def _fill(self, payloads: Payloads, block: NDArray[np.uint8]) -> None:
         width, count = payloads.data.shape[1], len(payloads.rows)
-        outs = self._places * np.uint64(count) + np.uint64(kernel.address(block))
         self._decode(
-            kernel.address(payloads.data),
+            payloads.address,
             width,
             kernel.address(payloads.rows),
             count,
-            kernel.address(self._table(width)),
+            self._table(width),
             len(self._known),
-            kernel.address(outs),
+            kernel.address(block),
         )
 
-    def _table(self, width: int) -> NDArray[np.void]:
-        table = self._fields.get(width)
-        if table is None:
-            table = np.array([_field(signal, width) for signal in self._known], kernel.FIELD)
-            self._fields[width] = table
-        return table
+    def _table(self, width: int) -> int:
+        """Return the address of the kernel's description of the fields."""
+        found = self._tables.get(width)
+        if found is None:
+            rows = [_field(signal, place, width) for signal, place in self._places]
+            table = np.array(rows, kernel.FIELD)
+            found = self._tables[width] = (kernel.address(table), table)
+        return found[0]
 
 
 def _how(plan: SignalPlan) -> int | None:
@@ -93,7 +91,7 @@ def _how(plan: SignalPlan) -> int | None:
     return IEEE.get(plan.field.length) if plan.how is Arithmetic.IEEE else None
 
 
-def _field(plan: SignalPlan, width: int) -> tuple[int | float | None, ...]:
+def _field(plan: SignalPlan, bytes_before: int, width: int) -> tuple[int | float | None, ...]:
     byte, shift, ninth = loaded_from(plan.place, width)
     whole = plan.how is Arithmetic.INTEGER
     factor, offset = plan.scale
@@ -110,4 +108,5 @@ def _field(plan: SignalPlan, width: int) -> tuple[int | float | None, ...]:
         ninth,
         _how(plan),
         TYPES.index(plan.type.str[1:]),
+        bytes_before,
     )

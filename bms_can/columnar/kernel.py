@@ -63,6 +63,7 @@ FIELD = np.dtype(  # `struct field` of kernel_fields.c
         ("ninth", "i8"),
         ("how", "i8"),
         ("type", "i8"),
+        ("place", "i8"),
     ]
 )
 

@@ -76,102 +76,124 @@ struct field {
     int64_t shift; /* to the right; negative: to the left, the rest is in the ninth byte */
     int64_t little, ninth;
     int64_t how, type;
+    int64_t place; /* bytes a row of the fields before this one */
 };
 
+/* Where a word has to be put together row by row: `words` are then shifted already. */
 static void words_of(const uint8_t *data, int64_t width, const int64_t *rows, int64_t count,
                      const struct field *field, uint64_t *words) {
+    int64_t shift = field->shift;
     for (int64_t each = 0; each < count; each++) {
         const uint8_t *at = data + rows[each] * width + field->byte;
         uint64_t word = load(at);
         if (!field->little)
             word = __builtin_bswap64(word);
         if (!field->ninth)
-            word >>= field->shift;
+            word >>= shift;
         else if (field->little)
-            word = word >> field->shift | (uint64_t)at[8] << (64 - field->shift);
+            word = word >> shift | (uint64_t)at[8] << (64 - shift);
         else
-            word = word << -field->shift | at[8] >> (8 + field->shift);
+            word = word << -shift | at[8] >> (8 + shift);
         words[each] = word;
     }
 }
 
 #define EACH(TYPE, VALUE)                                                                          \
     do {                                                                                           \
-        TYPE *to = (TYPE *)out + first;                                                            \
-        for (int64_t each = 0; each < count; each++)                                               \
+        TYPE *restrict to = out;                                                                   \
+        for (int64_t each = 0; each < count; each++) {                                             \
+            uint64_t raw = ((words[each] >> shift & mask) ^ sign) - sign;                          \
             to[each] = (TYPE)(VALUE);                                                              \
+        }                                                                                          \
     } while (0)
 
-static void store(const uint64_t *words, int64_t count, const struct field *field, void *out,
-                  int64_t first) {
+static void store_integers(const uint64_t *restrict words, int64_t count,
+                           const struct field *field, int64_t shift, void *out) {
+    uint64_t mask = field->mask, sign = field->sign;
+    uint64_t factor = field->whole_factor, offset = field->whole_offset;
     switch (field->type) {
-    case U1: case I1: EACH(uint8_t, words[each]); break;
-    case U2: case I2: EACH(uint16_t, words[each]); break;
-    case U4: case I4: EACH(uint32_t, words[each]); break;
-    case U8: case I8: EACH(uint64_t, words[each]); break;
-    default: break;
+    case U1: case I1: EACH(uint8_t, raw * factor + offset); break;
+    case U2: case I2: EACH(uint16_t, raw * factor + offset); break;
+    case U4: case I4: EACH(uint32_t, raw * factor + offset); break;
+    default: EACH(uint64_t, raw * factor + offset); break;
     }
 }
 
-static void store_real(const uint64_t *words, int64_t count, const struct field *field, void *out,
-                       int64_t first) {
+static void store_same(const uint64_t *restrict words, int64_t count, const struct field *field,
+                       int64_t shift, void *out) {
+    uint64_t mask = field->mask, sign = field->sign;
+    switch (field->type) {
+    case U1: case I1: EACH(uint8_t, raw); break;
+    case U2: case I2: EACH(uint16_t, raw); break;
+    case U4: case I4: EACH(uint32_t, raw); break;
+    default: EACH(uint64_t, raw); break;
+    }
+}
+
+static void store_reals(const uint64_t *restrict words, int64_t count, const struct field *field,
+                        int64_t shift, void *out) {
+    uint64_t mask = field->mask, sign = field->sign;
     double factor = field->factor, offset = field->offset;
-    if (field->how == REAL)
-        EACH(double, (double)(int64_t)words[each] * factor + offset);
+    if (mask <= INT32_MAX)
+        EACH(double, (double)(int32_t)raw * factor + offset); /* a cheaper instruction */
+    else if (field->how == REAL)
+        EACH(double, (double)(int64_t)raw * factor + offset);
     else
-        EACH(double, (double)words[each] * factor + offset);
+        EACH(double, (double)raw * factor + offset);
 }
 
-static void store_ieee(const uint64_t *words, int64_t count, const struct field *field, void *out,
-                       int64_t first) {
-    double *to = (double *)out + first;
-    int scaled = field->factor != 1 || field->offset != 0;
-    for (int64_t each = 0; each < count; each++) {
-        double value;
-        if (field->how == IEEE32) {
-            uint32_t bits = (uint32_t)words[each];
-            float narrow;
-            memcpy(&narrow, &bits, sizeof narrow);
-            value = (double)narrow;
-        } else {
-            memcpy(&value, words + each, sizeof value);
-        }
-        to[each] = scaled ? value * field->factor + field->offset : value;
+static double ieee(const struct field *field, uint64_t bits) {
+    double value;
+    if (field->how == IEEE32) {
+        uint32_t half = (uint32_t)bits;
+        float narrow;
+        memcpy(&narrow, &half, sizeof narrow);
+        return (double)narrow;
+    }
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static void store_ieee(const uint64_t *restrict words, int64_t count, const struct field *field,
+                       int64_t shift, void *out) {
+    uint64_t mask = field->mask, sign = 0;
+    double factor = field->factor, offset = field->offset;
+    if (factor == 1 && offset == 0) /* not even a zero's sign may change */
+        EACH(double, ieee(field, raw));
+    else
+        EACH(double, ieee(field, raw) * factor + offset);
+}
+
+static void store(const uint64_t *words, int64_t count, const struct field *field, int64_t shift,
+                  uint8_t *out) {
+    switch (field->how) {
+    case SAME: store_same(words, count, field, shift, out); break;
+    case INTEGER: store_integers(words, count, field, shift, out); break;
+    case REAL: case REAL_UNSIGNED: store_reals(words, count, field, shift, out); break;
+    default: store_ieee(words, count, field, shift, out); break;
     }
 }
 
-/* Decode `fields` of the frames `rows` into `outs`, one array of `count` each. */
+static const int64_t SIZES[] = {1, 1, 2, 2, 4, 4, 8, 8, 8}; /* by enum type */
+
+/* Decode `fields` of the frames `rows`: that at `place` into the array at out + place * count. */
 void bms_decode(const uint8_t *data, int64_t width, const int64_t *rows, int64_t count,
-                const struct field *fields, int64_t number, void *const *outs) {
-    uint64_t little[BLOCK], words[BLOCK];
+                const struct field *fields, int64_t number, uint8_t *out) {
+    uint64_t little[BLOCK], big[BLOCK], words[BLOCK];
     for (int64_t first = 0; first < count; first += BLOCK) {
         int64_t size = count - first < BLOCK ? count - first : BLOCK;
-        if (width == CLASSICAL)
-            for (int64_t each = 0; each < size; each++)
-                little[each] = load(data + rows[first + each] * CLASSICAL);
+        for (int64_t each = 0; width == CLASSICAL && each < size; each++) {
+            little[each] = load(data + rows[first + each] * CLASSICAL);
+            big[each] = __builtin_bswap64(little[each]);
+        }
         for (const struct field *field = fields; field < fields + number; field++) {
-            uint64_t mask = field->mask, sign = field->sign;
-            int64_t shift = field->shift;
-            void *out = outs[field - fields];
-            if (width != CLASSICAL)
+            uint8_t *to = out + field->place * count + first * SIZES[field->type];
+            if (width == CLASSICAL) {
+                store(field->little ? little : big, size, field, field->shift, to);
+            } else {
                 words_of(data, width, rows + first, size, field, words);
-            else if (field->little)
-                for (int64_t each = 0; each < size; each++)
-                    words[each] = little[each] >> shift;
-            else
-                for (int64_t each = 0; each < size; each++)
-                    words[each] = __builtin_bswap64(little[each]) >> shift;
-            for (int64_t each = 0; each < size; each++)
-                words[each] = ((words[each] & mask) ^ sign) - sign;
-            if (field->how == INTEGER)
-                for (int64_t each = 0; each < size; each++)
-                    words[each] = words[each] * field->whole_factor + field->whole_offset;
-            if (field->how == REAL || field->how == REAL_UNSIGNED)
-                store_real(words, size, field, out, first);
-            else if (field->how >= IEEE32)
-                store_ieee(words, size, field, out, first);
-            else
-                store(words, size, field, out, first);
+                store(words, size, field, 0, to);
+            }
         }
     }
 }

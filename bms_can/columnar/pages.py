@@ -9,7 +9,6 @@ from bms_can.columnar.extract import Array, Payloads
 from bms_can.columnar.plan import MessagePlan, PagePlan
 
 Mask = NDArray[np.bool_]
-Places = NDArray[np.int64]
 
 
 def on_page(plan: MessagePlan, payloads: Payloads) -> tuple[Mapping[str, Mask | None], Mask | None]:
@@ -19,32 +18,33 @@ def on_page(plan: MessagePlan, payloads: Payloads) -> tuple[Mapping[str, Mask | 
     """
     if not plan.page.muxes:
         return dict.fromkeys(plan.signals), None
-    count = len(payloads.rows)
-    selected = {
-        name: np.zeros(count, np.bool_) for name in plan.signals if name not in plan.page.names
-    }
-    unknown = np.zeros(count, np.bool_)
-    _select(plan.page, payloads, np.arange(count), selected, unknown)
+    selected: dict[str, Mask] = {}
+    unknown = np.zeros(len(payloads.rows), np.bool_)
+    _select(plan.page, payloads, ~unknown, selected, unknown)
     known = ~unknown if unknown.any() else None
-    masks: dict[str, Mask | None] = dict.fromkeys(plan.signals)
-    for name, mask in selected.items():
+    masks: dict[str, Mask | None] = {}
+    for name in plan.signals:
+        mask = selected.get(name, unknown)
         masks[name] = mask if known is None else mask[known]
+    masks.update(dict.fromkeys(plan.page.names & masks.keys()))
     return masks, known
 
 
 def _select(
-    page: PagePlan, payloads: Payloads, at: Places, selected: Mapping[str, Mask], unknown: Mask
+    page: PagePlan, payloads: Payloads, here: Mask, selected: dict[str, Mask], unknown: Mask
 ) -> None:
-    for name in page.names & selected.keys():
-        selected[name][at] = True
+    """Note the signals of a page for the frames `here`, and what its multiplexers select there."""
+    for name in page.names:
+        before = selected.get(name)
+        selected[name] = here if before is None else before | here
     for mux in page.muxes:
-        raw = payloads.raw(mux.plan)[at]
-        missing = np.ones(len(at), np.bool_)
+        raw = payloads.raw(mux.plan)
+        missing = here.copy()
         for values, child in mux.pages:
-            hit = _one_of(raw, values)
-            missing &= ~hit
-            _select(child, payloads, at[hit], selected, unknown)
-        unknown[at[missing]] = True
+            hit = here & _one_of(raw, values)
+            missing ^= hit
+            _select(child, payloads, hit, selected, unknown)
+        unknown |= missing
 
 
 def _one_of(raw: Array, values: tuple[int, ...]) -> Mask:
