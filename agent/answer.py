@@ -34,12 +34,14 @@ class Answer(NamedTuple):
     Attributes:
         content_type: header, "" if there was none.
         retry_after_s: what the Retry-After header asks for [s]; None if nothing.
+        date: the server's clock, as its Date header has it.
     """
 
     status: int
     content_type: str
     body: bytes
     retry_after_s: float | None = None
+    date: str = ""
 
 
 def judge(answer: Answer) -> Envelope:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from agent.cli_bus import add_bus_commands
 from agent.cli_logs import add_log_commands
 from agent.cli_parts import Commands, formatter
 from agent.cli_parts import command as _command
@@ -56,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_batteries(commands)
     _add_local(commands)
+    add_bus_commands(commands)
     add_log_commands(commands)
     return parser
 

@@ -159,19 +159,17 @@ class Cloud:
             session.backend.cut()
             self._retire(session)
 
-    def replace_key(self, secret: Secret) -> None:
-        """Use another key from the next call on."""
-        self._auth = _KeyHeader(secret)
-
-    def test_key(self) -> None:
-        """Ask whether the key is good.
+    def test_key(self) -> str:
+        """Ask whether the key is good; return the platform's Date header, "" if it sent none.
 
         Raises:
             CloudError: it is not, or nobody could be asked.
         """
-        envelope = judge(self._call(_SEND, "GET", "/test-apikey"))
+        answer = self._call(_SEND, "GET", "/test-apikey")
+        envelope = judge(answer)
         if envelope.code not in {None, 0} or envelope.message != "ok":
             raise CloudNonsense("test-apikey: the answer is not the platform's")
+        return answer.date
 
     def put_sync(self, device_uid: str, body: Mapping[str, object]) -> SyncAck:
         """Report the status of a device."""
@@ -254,9 +252,9 @@ class Cloud:
                     raise CloudNonsense(f"answer is larger than {MAX_ANSWER_BYTES} bytes")
         finally:
             response.close()
-        headers = response.headers
-        wait_s = retry_after_s(headers.get("Retry-After"), headers.get("Date"), self._clock.wall())
-        return Answer(response.status_code, headers.get("Content-Type", ""), body, wait_s)
+        headers, date = response.headers, response.headers.get("Date", "")
+        wait_s = retry_after_s(headers.get("Retry-After"), date or None, self._clock.wall())
+        return Answer(response.status_code, headers.get("Content-Type", ""), body, wait_s, date)
 
     @contextmanager
     def _borrowed(self, purpose: str) -> Iterator[_Session]:

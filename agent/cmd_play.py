@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from agent.clock import SystemClock
-from agent.cmd_simulate import bus_options
+from agent.options import bus_options
 from agent.play import CONTROL, TICK_S, Choice, Entry, PaceRules, Player, Send, Tally
 from bms_can.bus import BusSettings, open_port
 from bms_can.errors import BadInput, BusDown, SendFailed

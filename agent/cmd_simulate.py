@@ -4,10 +4,11 @@ import signal
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from agent.clock import SystemClock
+from agent.options import bus_options
 from bms_can import simulator_bus
 from bms_can.bus import BusSettings, open_port
 from bms_can.errors import BadInput, BadValue, BusDown, SendFailed
@@ -64,22 +65,3 @@ def _ending(stop: threading.Event, seconds: float | None) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-
-
-def bus_options(words: Iterable[str]) -> dict[str, object]:
-    """Return NAME=VALUE words as arguments of python-can's bus; integers and booleans as such.
-
-    Raises:
-        BadInput: a word has no "=".
-    """
-    wrong = [f"{word}: must be NAME=VALUE" for word in words if "=" not in word]
-    if wrong:
-        raise BadInput("--option", wrong)
-    pairs = (word.split("=", 1) for word in words)
-    return {name: _value(text) for name, text in pairs}
-
-
-def _value(text: str) -> object:
-    if text in ("true", "false"):
-        return text == "true"
-    return int(text) if text.removeprefix("-").isdecimal() else text

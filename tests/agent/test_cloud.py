@@ -396,14 +396,6 @@ def test_the_key_is_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
     assert KEY not in caplog.text + "".join(shown)
 
 
-def test_another_key_from_the_next_call_on() -> None:
-    """A key can be replaced while the agent runs."""
-    with cloud_of(says(SYNCED)) as (cloud, server):
-        cloud.replace_key(Secret("emsk_another_key"))
-        cloud.put_sync("BAT", {})
-        assert "X-API-Key: emsk_another_key" in server.requests[0]
-
-
 @pytest.mark.parametrize("body", [b'{"message":"no"}', b'{"code":1,"message":"ok"}'])
 def test_key_test_with_a_strange_answer(body: bytes) -> None:
     """Only the platform's own words count."""

@@ -6,7 +6,7 @@ import can
 import pytest
 
 from agent.cli import main
-from agent.cmd_simulate import bus_options
+from agent.options import bus_options
 from bms_can.errors import BadInput
 from bms_can.misbehaviour import NAMED, misbehaviour
 from bms_can.profile_load import load_profile

@@ -1,0 +1,169 @@
+"""What `bms-agent doctor` holds to be right about an interface, and what mends it. Pure.
+
+Sources: docs/operations.md (bringing up can0), reliability rules 21 to 23, traps 1 to 8.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from agent.doctor import FAIL, OK, WARN, Rule, Verdict
+from agent.doctor_facts import BusFacts
+
+MOST_QUEUED = 10  # control frames that wait go out late (reliability rule 21b)
+WARNING_LIMIT = 96  # error counters, ISO 11898-1: the controller is in error-warning
+
+
+def wrong_if(wrong: object, verdict: Verdict = FAIL) -> Verdict:
+    """Return a verdict if something is wrong, else OK."""
+    return verdict if wrong else OK
+
+
+def _link(name: str) -> Callable[[BusFacts], Any]:
+    return lambda facts: getattr(facts.link, name)
+
+
+def _again(facts: BusFacts, setting: str) -> str:
+    change = f"ip link set {facts.channel}"
+    return f"{change} down && {change} type can {setting} && {change} up"
+
+
+def _bring_up(facts: BusFacts) -> str:
+    if facts.controller and facts.link is not None and facts.link.bitrate is None:
+        return _again(facts, f"bitrate {facts.wanted_bitrate or 500000}")
+    return f"ip link set {facts.channel} up"
+
+
+_KERNEL_CAN = "modprobe can_raw; if that fails, this kernel was built without CAN: install another"
+_NO_INTERFACE = (
+    "plug the adapter in; ip -details link show type can; docs/operations.md says how to set it up"
+)
+_STATE = "wiring, termination (60 ohm between CAN_H and CAN_L), bit rate; then: "
+
+
+def _there(facts: BusFacts) -> bool:
+    return facts.there
+
+
+def _real(facts: BusFacts) -> bool:
+    return facts.controller
+
+
+def _judge_state(state: str, _facts: BusFacts) -> Verdict:
+    return {"ERROR-ACTIVE": OK, "ERROR-WARNING": WARN}.get(state, FAIL)
+
+
+def _judge_counter(count: int, _facts: BusFacts) -> Verdict:
+    return OK if count == 0 else WARN if count < WARNING_LIMIT else FAIL
+
+
+def _listens(facts: BusFacts) -> bool | None:
+    if facts.link is None or facts.link.state is None:
+        return None
+    return "LISTEN-ONLY" in facts.link.modes
+
+
+def _counter(way: str) -> Rule[BusFacts]:
+    return Rule(
+        f"{way} errors",
+        _link(f"{way}_errors"),
+        _judge_counter,
+        lambda count, _: f"counter at {count}",
+        lambda facts: f"wiring, termination; ip -details -statistics link show {facts.channel}",
+        unseen="the driver does not tell",
+        applies=_real,
+    )
+
+
+BUS_RULES: Sequence[Rule[BusFacts]] = (
+    Rule(
+        "kernel",
+        lambda facts: facts.kernel_can,
+        lambda known, _: wrong_if(not known),
+        lambda known, _: "knows CAN" if known else "does not know CAN sockets",
+        lambda _: _KERNEL_CAN,
+    ),
+    Rule(
+        "interface",
+        lambda facts: facts.there if facts.asked else None,
+        lambda there, _: wrong_if(not there),
+        lambda _, facts: f"of kind {facts.link.kind or 'other'}" if facts.link else "missing",
+        lambda _: _NO_INTERFACE,
+    ),
+    Rule(
+        "up",
+        _link("up"),
+        lambda up, _: wrong_if(not up),
+        lambda up, _: "set up" if up else "down",
+        _bring_up,
+        applies=_there,
+    ),
+    Rule(
+        "carrier",
+        _link("carrier"),
+        lambda carrier, _: wrong_if(not carrier),
+        lambda carrier, _: "frames can pass" if carrier else "no frame can pass",
+        lambda facts: f"{_STATE}ip link set {facts.channel} down && ip link set {facts.channel} up",
+        applies=_there,
+    ),
+    Rule(
+        "bit rate",
+        _link("bitrate"),
+        lambda rate, facts: wrong_if(facts.wanted_bitrate not in {None, rate}),
+        lambda rate, facts: (
+            f"{rate} bit/s"
+            + (
+                f", {facts.wanted_bitrate} wanted"
+                if facts.wanted_bitrate not in {None, rate}
+                else ""
+            )
+        ),
+        lambda facts: _again(facts, f"bitrate {facts.wanted_bitrate}"),
+        applies=_real,
+    ),
+    Rule(
+        "state",
+        _link("state"),
+        _judge_state,
+        lambda state, _: state.lower(),
+        lambda facts: f"{_STATE}ip link set {facts.channel} type can restart",
+        applies=_real,
+    ),
+    _counter("tx"),
+    _counter("rx"),
+    Rule(
+        "transmit queue",
+        _link("tx_queue"),
+        lambda size, facts: wrong_if(facts.commands and size > MOST_QUEUED, WARN),
+        lambda size, facts: (
+            f"{size} frames" + ("" if facts.commands else "; nothing is sent on this bus")
+        ),
+        lambda facts: f"ip link set {facts.channel} txqueuelen {MOST_QUEUED}",
+        applies=_there,
+    ),
+    Rule(
+        "restart after bus-off",
+        _link("restart_ms"),
+        lambda ms, facts: wrong_if(facts.commands and ms != 0, WARN),
+        lambda ms, _: f"by itself after {ms} ms" if ms else "by nobody but us",
+        lambda facts: _again(facts, "restart-ms 0"),
+        applies=_real,
+    ),
+    Rule(
+        "transmitter",
+        _listens,
+        lambda listens, facts: wrong_if(listens and facts.commands),
+        lambda listens, _: "off (listen-only)" if listens else "on",
+        lambda facts: _again(facts, "listen-only off"),
+        applies=_real,
+    ),
+    Rule(
+        "receive buffer",
+        lambda facts: facts.rmem_max,
+        lambda size, facts: wrong_if(size < facts.rmem_wanted, WARN),
+        lambda size, facts: f"net.core.rmem_max {size}, {facts.rmem_wanted} wanted",
+        lambda facts: (
+            f"sysctl -w net.core.rmem_max={facts.rmem_wanted}"
+            " (for good: a line in /etc/sysctl.d/80-can.conf)"
+        ),
+    ),
+)

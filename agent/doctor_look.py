@@ -1,0 +1,210 @@
+"""Gathers what `bms-agent doctor` judges: kernel, platform, disk, machine, the running agent."""
+
+import fcntl
+import os
+import re
+import socket
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from agent.clock import Clock
+from agent.cloud import Cloud
+from agent.config import Config, PlatformConfig
+from agent.doctor_box_rules import UNIT_WORDS
+from agent.doctor_facts import AgentFacts, BoxFacts, BusFacts, DiskFacts, PlatformFacts
+from agent.errors import CloudError
+from agent.facts import DISTRIBUTION
+from agent.local import BadRequest, NotRunning, ask
+from agent.lock import LOCK_FILE
+from bms_can.bus import BusSettings
+from bms_can.netlink import read_link
+
+RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
+RMEM_WANTED = 2 * 1024 * 1024  # a second of a full 500 kbit/s bus; the kernel doubles what is asked
+SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
+DISK_TRIES = 5
+BLOCK = b"x" * 4096
+SYSTEMCTL_S = 5.0
+_REQUIREMENT = re.compile(r"^([\w-]+)([^;]*)")
+
+
+def look_at_bus(settings: BusSettings, wanted_bitrate: int | None, *, commands: bool) -> BusFacts:
+    """Return what the kernel says about a bus of SocketCAN."""
+    return BusFacts(
+        interface=settings.interface,
+        channel=settings.channel,
+        kernel_can=_knows_can(),
+        asked=read_link("lo") is not None,
+        link=read_link(settings.channel),
+        wanted_bitrate=wanted_bitrate,
+        commands=commands,
+        rmem_max=_number(RMEM_MAX),
+        rmem_wanted=RMEM_WANTED,
+    )
+
+
+def _knows_can() -> bool:
+    try:
+        socket.socket(socket.AF_CAN, socket.SOCK_RAW, socket.CAN_RAW).close()
+    except OSError:
+        return False
+    return True
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def look_at_platform(platform: PlatformConfig, clock: Clock) -> PlatformFacts:
+    """Ask the platform whether it takes the key; that changes nothing there."""
+    url, key_file = platform.url, str(platform.key_file)
+    ca_file = "" if platform.ca_file is None else str(platform.ca_file)
+    cloud = Cloud(url, platform.key, clock, platform.deadline_s, platform.ca_file)
+    began_s = clock.monotonic_s()
+    try:
+        text = cloud.test_key()
+    except CloudError as error:
+        return PlatformFacts(url, key_file, ca_file, type(error).__name__, str(error))
+    finally:
+        cloud.close()
+    here, took_s = clock.wall(), clock.monotonic_s() - began_s
+    return PlatformFacts(url, key_file, ca_file, took_s=took_s, date=_date(text), here=here)
+
+
+def _date(text: str) -> datetime | None:
+    """Read a Date header; None if there is none, or it has no zone."""
+    try:
+        found = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return None if found.tzinfo is None else found
+
+
+def look_at_disk(config: Config) -> DiskFacts:
+    """Look at the state directory; a file without a name is written and goes away again."""
+    path, quota = config.state_dir, config.recorder.max_bytes
+    wanted = config.journal_max_bytes + config.outbox_max_bytes + quota
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        free = os.statvfs(path)
+    except FileNotFoundError:
+        return DiskFacts(str(path), there=False, wanted_bytes=wanted)
+    except OSError as error:
+        return DiskFacts(str(path), there=True, trouble=str(error), wanted_bytes=wanted)
+    trouble, fsync_s = _durable_write(path)
+    free_bytes = free.f_bavail * free.f_frsize
+    return DiskFacts(str(path), True, mode, trouble, free_bytes, wanted, fsync_s)  # noqa: FBT003 - there
+
+
+def _durable_write(folder: Path) -> tuple[str, float | None]:
+    """Return what keeps us from writing, and the slowest of a few durable writes [s]."""
+    slowest_s = 0.0
+    try:
+        with TemporaryFile(dir=folder) as file:
+            for _ in range(DISK_TRIES):
+                began_s = time.perf_counter()
+                file.write(BLOCK)
+                file.flush()
+                os.fsync(file.fileno())
+                slowest_s = max(slowest_s, time.perf_counter() - began_s)
+    except OSError as error:
+        return error.strerror or str(error), None
+    return "", slowest_s
+
+
+def look_at_agent(config: Config) -> AgentFacts:
+    """Ask the running agent."""
+    path, held = str(config.path), _held(config.state_dir)
+    try:
+        answer = ask(config.state_dir, {"do": "status"})
+    except (NotRunning, BadRequest) as error:
+        return AgentFacts(path, held, words=str(error))
+    devices = answer.get("devices")
+    found: Mapping[str, Mapping[str, object]] = devices if isinstance(devices, dict) else {}
+    return AgentFacts(path, held=True, answers=True, devices=found)
+
+
+def _held(state_dir: Path) -> bool | None:
+    """Tell whether a process holds the state directory (agent.lock), without touching it."""
+    try:
+        handle = os.open(state_dir / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def look_at_box(clock: Clock) -> BoxFacts:
+    """Look at versions and at systemd."""
+    systemd = SYSTEMD.is_dir()
+    unit = _unit() if systemd else None
+    return BoxFacts(clock.wall(), sys.version.split()[0], _packages(), systemd, unit)
+
+
+def _unit() -> Mapping[str, str] | None:
+    words = ["systemctl", "show", "bms-agent.service", f"--property={','.join(UNIT_WORDS)}"]
+    try:
+        done = subprocess.run(  # noqa: S603 - systemd's own program, constant words
+            words, capture_output=True, text=True, timeout=SYSTEMCTL_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    pairs = (line.partition("=") for line in done.stdout.splitlines())
+    return {key: value for key, _, value in pairs} or None
+
+
+def _packages() -> dict[str, tuple[str, str, bool] | None]:
+    found: dict[str, tuple[str, str, bool] | None] = {
+        DISTRIBUTION: (version(DISTRIBUTION), "", True),
+        "sqlite": (sqlite3.sqlite_version, "", True),
+    }
+    for line in requires(DISTRIBUTION) or ():
+        if "extra ==" not in line:
+            name, wanted = _REQUIREMENT.findall(line.replace(" ", ""))[0]
+            found[name] = _package(name, wanted)
+    return found
+
+
+def _package(name: str, wanted: str) -> tuple[str, str, bool] | None:
+    try:
+        here = version(name)
+    except PackageNotFoundError:
+        return None
+    return here, wanted, fits(here, wanted)
+
+
+def fits(here: str, wanted: str) -> bool:
+    """Tell whether a version is in a range such as "<4,>=3.11"; letters at its end do not count."""
+    return all(
+        _parts(clause[2:]) <= _parts(here)
+        if clause.startswith(">=")
+        else _parts(here) < _parts(clause[1:])
+        for clause in wanted.split(",")
+    )
+
+
+def _parts(text: str) -> tuple[int, ...]:
+    """Return the numbers of a version, without zeros at the end: 4.0 is 4."""
+    found = [int(part) for part in re.findall(r"\d+", re.sub(r"[a-z].*", "", text))]
+    while found and not found[-1]:
+        found.pop()
+    return tuple(found)

@@ -1,0 +1,285 @@
+"""`bms-agent doctor`: facts in, verdicts out; what could not be looked at is never well."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from agent.doctor import BAD, FAIL, OK, UNKNOWN, WARN, Finding, Verdict, examine, exit_code
+from agent.doctor_box_rules import (
+    AGENT_RULES,
+    BOX_RULES,
+    DISK_RULES,
+    PLATFORM_RULES,
+    TROUBLES,
+)
+from agent.doctor_bus_rules import BUS_RULES
+from agent.doctor_facts import (
+    AgentFacts,
+    BoxFacts,
+    BusFacts,
+    DiskFacts,
+    HeardFacts,
+    PeriodFacts,
+    PlatformFacts,
+)
+from agent.doctor_heard_rules import HEARD_RULES
+from agent.doctor_look import fits
+from agent.errors import CloudError
+from agent.sqlite_file import MIB
+from bms_can.link import LinkState
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+LINK = LinkState(
+    "can0",
+    3,
+    "can",
+    up=True,
+    carrier=True,
+    state="ERROR-ACTIVE",
+    bitrate=500_000,
+    restart_ms=0,
+    tx_queue=10,
+    tx_errors=0,
+    rx_errors=0,
+)
+BUS = BusFacts(
+    "socketcan",
+    "can0",
+    kernel_can=True,
+    asked=True,
+    link=LINK,
+    wanted_bitrate=500_000,
+    commands=True,
+    rmem_max=4 * MIB,
+    rmem_wanted=2 * MIB,
+)
+HEARD = HeardFacts(
+    "candump can0",
+    5.0,
+    frames=500,
+    percent_known=99.0,
+    missing=(),
+    periods=(PeriodFacts("M", 0.1, 0.101, 0.5),),
+    status="1: contactor open",
+)
+PLATFORM = PlatformFacts("https://ems/api", "key", "", took_s=0.1, date=NOW, here=NOW)
+DISK = DiskFacts("/var/lib/bms-agent", True, 0o700, "", 1000 * MIB, 200 * MIB, 0.01)  # noqa: FBT003 - there
+AGENT = AgentFacts(
+    "agent.toml", held=True, answers=True, devices={"A": {"battery": "ess", "read_only": True}}
+)
+UNIT = {"LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": "active"}
+BOX = BoxFacts(NOW, "3.11.7", {"cantools": ("45.1.0", "<46,>=45", True)}, systemd=True, unit=UNIT)
+GOOD: Sequence[tuple[Any, Any]] = (
+    (BUS_RULES, BUS),
+    (HEARD_RULES, HEARD),
+    (PLATFORM_RULES, PLATFORM),
+    (DISK_RULES, DISK),
+    (AGENT_RULES, AGENT),
+    (BOX_RULES, BOX),
+)
+NOTHING_SEEN: Sequence[tuple[Any, Any]] = (
+    (BUS_RULES, BusFacts("socketcan", "can0")),
+    (BUS_RULES, replace(BUS, link=LinkState("can0", 3, "can", up=True))),
+    (HEARD_RULES, HeardFacts("candump can0", 5.0, frames=1)),
+    (PLATFORM_RULES, replace(PLATFORM, date=None)),
+    (DISK_RULES, DiskFacts("/x", there=True)),
+    (AGENT_RULES, AgentFacts("agent.toml", held=None)),
+    (BOX_RULES, BoxFacts(NOW, "3.11", {"cantools": None})),
+)
+# What may be said to be well of facts in which nothing, or next to nothing, was seen.
+SEEN_ALL_THE_SAME = {
+    "kernel", "interface", "up", "receive buffer",  # of a link without numbers
+    "opens", "frames", "key", "TLS", "directory", "clock", "python",
+}  # fmt: skip
+
+
+def verdicts(rules: Any, facts: Any) -> dict[str, Verdict]:  # noqa: ANN401 - any table, any facts
+    """Return check -> verdict."""
+    return {finding.check: finding.verdict for finding in examine(rules, facts)}
+
+
+@pytest.mark.parametrize(("rules", "facts"), GOOD)
+def test_what_is_well_is_said_to_be_well(rules: Any, facts: Any) -> None:  # noqa: ANN401 - any table
+    """Nothing to mend, nothing unknown, exit code 0."""
+    found = list(examine(rules, facts))
+    assert {finding.verdict for finding in found} == {OK}
+    assert all(finding.said and not finding.mend for finding in found)
+    assert exit_code(found) == 0
+
+
+@pytest.mark.parametrize(("rules", "facts"), NOTHING_SEEN)
+def test_what_was_not_seen_is_never_well(rules: Any, facts: Any) -> None:  # noqa: ANN401 - any table
+    """No rule says ok of a fact that is not there, and each says why it does not know."""
+    found = list(examine(rules, facts))
+    assert {each.check for each in found if each.verdict is OK} <= SEEN_ALL_THE_SAME
+    unknown = [each for each in found if each.verdict is UNKNOWN]
+    assert unknown
+    assert all(each.said for each in unknown)
+
+
+def link(**changed: object) -> BusFacts:
+    """Return the good bus with another link."""
+    return replace(BUS, link=replace(LINK, **changed))  # type: ignore[arg-type]  # fields by name
+
+
+BAD_BUSES: list[tuple[str, BusFacts, Verdict, str]] = [
+    ("kernel", replace(BUS, kernel_can=False), FAIL, "modprobe can_raw"),
+    ("interface", replace(BUS, link=None), FAIL, "plug the adapter in"),
+    ("up", link(up=False), FAIL, "ip link set can0 up"),
+    ("up", link(up=False, bitrate=None), FAIL, "type can bitrate 500000"),
+    ("carrier", link(carrier=False), FAIL, "ip link set can0 down && ip link set can0 up"),
+    ("bit rate", link(bitrate=250_000), FAIL, "ip link set can0 type can bitrate 500000"),
+    ("state", link(state="ERROR-WARNING"), WARN, "termination"),
+    ("state", link(state="ERROR-PASSIVE"), FAIL, "termination"),
+    ("state", link(state="BUS-OFF"), FAIL, "type can restart"),
+    ("tx errors", link(tx_errors=1), WARN, "termination"),
+    ("rx errors", link(rx_errors=96), FAIL, "termination"),
+    ("transmit queue", link(tx_queue=1000), WARN, "txqueuelen 10"),
+    ("restart after bus-off", link(restart_ms=100), WARN, "restart-ms 0"),
+    ("transmitter", link(modes=("LISTEN-ONLY",)), FAIL, "listen-only off"),
+    ("receive buffer", replace(BUS, rmem_max=212992), WARN, "sysctl -w net.core.rmem_max=2097152"),
+]
+
+
+@pytest.mark.parametrize(("check", "facts", "verdict", "mend"), BAD_BUSES)
+def test_each_fault_of_an_interface(
+    check: str, facts: BusFacts, verdict: Verdict, mend: str
+) -> None:
+    """One thing is wrong: that line says so, with what mends it; the others stay well."""
+    found = {finding.check: finding for finding in examine(BUS_RULES, facts)}
+    assert found[check].verdict is verdict
+    assert mend in found[check].mend
+    assert {each.verdict for name, each in found.items() if name != check} <= {OK, UNKNOWN}
+
+
+def test_a_bus_that_only_listens_needs_no_short_queue() -> None:
+    """Queue, restart and listen-only matter where something is sent."""
+    facts = replace(link(tx_queue=1000, restart_ms=100, modes=("LISTEN-ONLY",)), commands=False)
+    assert set(verdicts(BUS_RULES, facts).values()) == {OK}
+
+
+def test_a_virtual_interface_has_no_controller() -> None:
+    """On vcan nothing is said about bit rate, state and counters: there are none."""
+    facts = replace(BUS, link=LinkState("vcan0", 3, "vcan", up=True, carrier=True, tx_queue=10))
+    found = verdicts(BUS_RULES, facts)
+    assert set(found.values()) == {OK}
+    assert "state" not in found
+
+
+SLOW = (PeriodFacts("M", 0.1, 0.2, 0.5),)
+LATE = (PeriodFacts("M", 0.1, 0.6, 0.5),)
+BAD_HEARD: list[tuple[str, HeardFacts, Verdict]] = [
+    ("opens", replace(HEARD, trouble="no such device", frames=0), FAIL),
+    ("frames", replace(HEARD, frames=0), FAIL),
+    ("DBC", replace(HEARD, percent_known=0.0), FAIL),
+    ("DBC", replace(HEARD, percent_known=20.0, unknown=("100",) * 9), WARN),
+    ("contents", replace(HEARD, doubts={"M": "length"}), WARN),
+    ("required messages", replace(HEARD, missing=("M",)), FAIL),
+    ("periods", replace(HEARD, periods=SLOW), WARN),
+    ("periods", replace(HEARD, periods=LATE), FAIL),
+    ("counters and checksums", replace(HEARD, bad={"checksum": 3}), WARN),
+    ("other master", replace(HEARD, control=("1811F4E5",)), FAIL),
+]
+
+
+@pytest.mark.parametrize(("check", "facts", "verdict"), BAD_HEARD)
+def test_each_fault_of_what_is_heard(check: str, facts: HeardFacts, verdict: Verdict) -> None:
+    """Silence, the wrong DBC, a missing message, a second master."""
+    found = {finding.check: finding for finding in examine(HEARD_RULES, facts)}
+    assert found[check].verdict is verdict
+    assert found[check].mend
+
+
+def test_our_own_agent_is_no_other_master() -> None:
+    """While an agent runs here, control frames may be its own: that is not known, not well."""
+    facts = replace(HEARD, control=("1811F4E5",), ours=True)
+    assert verdicts(HEARD_RULES, facts)["other master"] is UNKNOWN
+
+
+def test_every_error_of_the_platform_has_a_verdict() -> None:
+    """A new class of CloudError needs a line in the table; closing is our own doing."""
+    kinds = {kind.__name__ for kind in CloudError.__subclasses__()} - {"CloudClosed"}
+    assert kinds == set(TROUBLES) - {""}
+    for kind in kinds:
+        facts = replace(PLATFORM, trouble=kind, words="so it is", date=None)
+        key = next(iter(examine(PLATFORM_RULES, facts)))
+        assert (key.verdict in BAD, bool(key.mend), "{" in key.mend) == (True, True, False)
+
+
+@pytest.mark.parametrize(
+    ("skew_s", "verdict"), [(0.0, OK), (-5.0, OK), (6.0, WARN), (-301.0, FAIL)]
+)
+def test_the_clock_against_the_platform_s(skew_s: float, verdict: Verdict) -> None:
+    """Ahead and behind count alike."""
+    facts = replace(PLATFORM, here=NOW + timedelta(seconds=skew_s))
+    assert verdicts(PLATFORM_RULES, facts)["clock"] is verdict
+
+
+@pytest.mark.parametrize(
+    ("check", "changed", "verdict"),
+    [
+        ("directory", {"there": False}, WARN),
+        ("mode", {"mode": 0o750}, WARN),
+        ("writable", {"trouble": "Read-only file system", "fsync_s": None}, FAIL),
+        ("free", {"free_bytes": 63 * MIB}, FAIL),
+        ("free", {"free_bytes": 100 * MIB}, WARN),
+        ("durable write", {"fsync_s": 0.3}, WARN),
+        ("durable write", {"fsync_s": 3.0}, FAIL),
+    ],
+)
+def test_each_fault_of_the_disk(check: str, changed: dict[str, Any], verdict: Verdict) -> None:
+    """What a command would wait for, or fail by."""
+    assert verdicts(DISK_RULES, replace(DISK, **changed))[check] is verdict
+
+
+@pytest.mark.parametrize(
+    ("check", "said", "verdict"),
+    [
+        ("local lock-out", {"lockout": "cell change"}, WARN),
+        ("lost frames", {"tx_unsafe": "no echo"}, FAIL),
+        ("foreign master", {"foreign_master": "1811F4E5#01"}, FAIL),
+        ("journal", {"journal": "disk full"}, FAIL),
+        ("reports", {"sync_trouble": "HTTP 500"}, WARN),
+        ("command poll", {"poll_trouble": "HTTP 500"}, WARN),
+    ],
+)
+def test_what_the_running_agent_says(check: str, said: dict[str, str], verdict: Verdict) -> None:
+    """Latches, lock-out and troubles of one device are named with it."""
+    facts = replace(AGENT, devices={"A": {}, "B": said})
+    found = {finding.check: finding for finding in examine(AGENT_RULES, facts)}[check]
+    assert found.verdict is verdict
+    assert found.said.startswith("B: ")
+
+
+def test_an_agent_that_hangs_or_is_not_there() -> None:
+    """A held state directory without an answer is worse than none."""
+    hangs = AgentFacts("agent.toml", held=True, words="no answer")
+    assert verdicts(AGENT_RULES, hangs)["process"] is FAIL
+    assert verdicts(AGENT_RULES, AgentFacts("agent.toml", held=False))["process"] is WARN
+
+
+def test_a_box_in_the_past_and_an_old_package() -> None:
+    """A clock that was never set, a library of the wrong version, a unit that is not enabled."""
+    packages = {"cantools": ("44.0.0", "<46,>=45", False)}
+    unit = {**UNIT, "UnitFileState": "disabled"}
+    facts = replace(BOX, now=NOW.replace(year=1970), packages=packages, unit=unit)
+    found = verdicts(BOX_RULES, facts)
+    assert (found["clock"], found["cantools"], found["unit"]) == (FAIL, FAIL, WARN)
+
+
+@pytest.mark.parametrize(
+    ("here", "good"),
+    [("3.11.0", True), ("3.11", True), ("3.10.9", False), ("4.0", False), ("4.0.0a1", False)],
+)
+def test_versions(here: str, good: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """A range as pip writes it."""
+    assert fits(here, "<4,>=3.11") is good
+
+
+def test_exit_code_is_of_what_is_to_be_mended() -> None:
+    """Unknown alone is no reason to fail a check of a machine without CAN."""
+    assert exit_code([Finding("a", UNKNOWN, "x"), Finding("b", OK, "x")]) == 0
+    assert exit_code([Finding("a", WARN, "x", "y")]) == 1

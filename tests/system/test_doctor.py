@@ -1,0 +1,78 @@
+"""`bms-agent doctor` on a whole plant: what is well is well, and a fault is found where it is."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agent.cli import main
+from tests.ems_process import Ems
+from tests.system.plant import plant
+
+Capture = pytest.CaptureFixture[str]
+
+
+def examined(capsys: Capture, config: Path) -> tuple[int, dict[str, tuple[str, str]]]:
+    """Run it; return the exit code, and verdict and words by check."""
+    capsys.readouterr()
+    code = main(["doctor", str(config), "--json", "--listen-s", "1"])
+    found = json.loads(capsys.readouterr().out)
+    return code, {each["check"]: (each["verdict"], each["said"]) for each in found}
+
+
+@pytest.mark.slow
+def test_a_whole_plant(tmp_path: Path, ems: Ems, capsys: Capture) -> None:
+    """A running agent, its platform and its battery; then the battery dies, the key is revoked."""
+    with plant(tmp_path, ems) as site:
+        site.shows(operating_status=1)
+        _, found = examined(capsys, site.config)
+        for check in ("required messages", "DBC", "contents", "counters and checksums"):
+            assert found[f"{site.uid} {check}"][0] == "ok", found
+        assert found[f"{site.uid} status"] == ("ok", "powered down, 0 alarms")
+        assert found[f"{site.uid} other master"][0] == "unknown"
+        for check in ("state mode", "state writable", "platform key", "platform clock"):
+            assert found[check][0] == "ok", found
+        assert found["agent process"] == ("ok", "runs and answers")
+        assert found["agent commands"][1] == f"{site.uid} may be commanded"
+        assert found["agent local lock-out"] == ("ok", "none")
+        assert found["agent reports"][0] == "ok"
+        assert {site.channel + " interface", "machine unit"} <= {
+            check for check, (verdict, _) in found.items() if verdict == "unknown"
+        }
+        site.wrong("silent")
+        site.shows(disconnected=1)
+        with ems.registry() as registry:
+            registry.revoke_key((tmp_path / "box.key").read_text(encoding="ascii").split("_")[1])
+        code, found = examined(capsys, site.config)
+        assert code == 1
+        assert found[f"{site.uid} frames"][0] == "fail"
+        assert found["platform key"][0] == "fail"
+    _, found = examined(capsys, site.config)
+    assert found["agent process"] == ("warn", "none runs here")
+    assert found["agent journal"][0] == "unknown"
+
+
+def test_a_wrong_configuration_is_a_finding(tmp_path: Path, capsys: Capture) -> None:
+    """Each mistake in agent.toml is a line; the machine is looked at all the same."""
+    path = tmp_path / "agent.toml"
+    path.write_text("[platform]\nurl = 'ftp://x'\n", encoding="utf-8")
+    code, found = examined(capsys, path)
+    assert code == 1
+    assert found["configuration"][0] == "fail"
+    assert found["machine clock"][0] == "ok"
+
+
+def test_a_machine_without_that_bus(capsys: Capture) -> None:
+    """No interface, no CAN in the kernel: said, with what mends it, and nothing made up."""
+    words = ["doctor", "-c", "nocan7", "--profile", "ess_bau", "--listen-s", "0.1"]
+    assert main(words) == 1
+    shown = capsys.readouterr().out
+    assert "nocan7 interface" in shown
+    assert "-> plug the adapter in" in shown
+    assert "unknown  nocan7 frames" in shown
+
+
+def test_something_must_be_named(capsys: Capture) -> None:
+    """Neither a file nor a bus: wrong usage."""
+    assert main(["doctor"]) == 2
+    assert "give agent.toml, or a bus" in capsys.readouterr().err
