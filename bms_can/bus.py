@@ -1,26 +1,25 @@
-"""The only import of python-can's Bus: open, receive, send. Its errors become ours here.
+"""Opens a bus by its settings: SocketCAN by our own fast path, all others by python-can's."""
 
-python-can's own troubles (traps 1 to 8) are handled by rule: any error on receive means reopen;
-a send that returned proves nothing, only the echo of the frame does.
-"""
-
-import math
-import threading
-from collections import Counter
+import socket
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import can
 
-from bms_can.errors import BusDown, SendFailed
-from bms_can.frame import Frame
+from bms_can.errors import BusDown
+from bms_can.port import Port
+from bms_can.socketcan import SocketCanPort
+
+__all__ = ["BusSettings", "Port", "open_port"]
+
 
 # Interfaces whose Bus may be read in one thread while another one sends; others get a lock.
 THREAD_SAFE = frozenset({"socketcan", "virtual", "udp_multicast"})
 
 # python-can's bus between processes. It refuses `receive_own_messages`, yet the kernel always gives
 # own datagrams back (IP_MULTICAST_LOOP). No frame leaves the machine unless `hop_limit` is set.
+SOCKETCAN = "socketcan"
+MOST_FILTERS = 512  # CAN_RAW_FILTER_MAX
 MULTICAST = "udp_multicast"
 MULTICAST_ARGUMENTS = {"hop_limit": 0}
 HINTS = {
@@ -41,6 +40,8 @@ class BusSettings:
         fd: whether CAN FD frames are wanted.
         options: further arguments of python-can's Bus for this interface.
         name: what frames carry as their channel.
+        filters: only data frames with these (id, extended) are wanted, None: all. Used where the
+            kernel filters (SocketCAN); there no other frame costs this process anything.
     """
 
     interface: str
@@ -49,6 +50,7 @@ class BusSettings:
     fd: bool = False
     options: Mapping[str, object] = field(default_factory=dict)
     name: str = ""
+    filters: frozenset[tuple[int, bool]] | None = None
 
     def arguments(self) -> dict[str, object]:
         """Return the arguments for python-can's Bus."""
@@ -59,88 +61,9 @@ class BusSettings:
             found["fd"] = True
         if self.interface == MULTICAST:
             found |= MULTICAST_ARGUMENTS
+        if self.interface == SOCKETCAN and self.filters and len(self.filters) <= MOST_FILTERS:
+            found["can_filters"] = [_filter(*each) for each in sorted(self.filters)]
         return found | dict(self.options)
-
-
-class Port:
-    """One open bus. `receive` belongs to one thread, `send` to any one other.
-
-    Attributes:
-        dropped: messages that are not data frames, by kind: "error", "remote".
-        drained_s: when the receive queue was last known to be empty [s], -inf before. A frame
-            that arrived by then was handed on.
-    """
-
-    def __init__(self, bus: can.BusABC, clock_s: Callable[[], float], name: str = "") -> None:
-        self._bus = bus
-        self._clock_s = clock_s
-        self._name = name
-        self._sending = threading.Lock()
-        self.dropped: Counter[str] = Counter()
-        self.drained_s = -math.inf
-
-    def receive(self, timeout_s: float) -> Frame | None:
-        """Return the next data frame, stamped with our clock, or None after `timeout_s` [s].
-
-        None does not prove that the bus is alive (trap 1).
-
-        Raises:
-            BusDown: the interface failed; close this port and open a new one.
-        """
-        now_s = self._clock_s()
-        end_s = now_s + timeout_s
-        message = self._next_message(timeout_s, now_s)
-        while message is not None and (message.is_error_frame or message.is_remote_frame):
-            # Waits on: an error frame is no silence, and a burst of them must not look like it.
-            self.dropped["error" if message.is_error_frame else "remote"] += 1
-            now_s = self._clock_s()
-            message = self._next_message(end_s - now_s, now_s) if end_s > now_s else None
-        if message is None:
-            return None
-        return Frame(
-            self._clock_s(),
-            message.arbitration_id,
-            message.is_extended_id,
-            bytes(message.data),
-            self._name,
-        )
-
-    def _next_message(self, timeout_s: float, now_s: float) -> can.Message | None:
-        try:
-            message = self._bus.recv(0)
-            if message is None:
-                self.drained_s = now_s  # as of before the look
-                message = self._bus.recv(timeout_s)
-        except (can.CanError, OSError, ValueError) as error:
-            # ValueError: select() on a socket that another thread closed.
-            raise BusDown(str(error)) from error
-        return message
-
-    def send(self, frame: Frame) -> None:
-        """Queue a frame. Returning means queued, never "on the wire" (reliability rule 21).
-
-        Raises:
-            SendFailed: the frame was not taken.
-        """
-        message = can.Message(
-            arbitration_id=frame.can_id,
-            is_extended_id=frame.extended,
-            data=frame.data,
-            is_fd=len(frame.data) > 8,  # noqa: PLR2004 - length limit of a classical frame, ISO 11898-1
-            check=True,
-        )
-        try:
-            with self._sending:
-                self._bus.send(message)
-        except (can.CanError, OSError, ValueError) as error:
-            # ValueError: select() on a socket that can-rx closed meanwhile.
-            raise SendFailed(str(error)) from error
-
-    def close(self) -> None:
-        """Close the bus; a `receive` in another thread ends within its time-out."""
-        with suppress(can.CanError, OSError, ValueError):
-            # An adapter that is gone cannot be closed properly; there is nothing left to close.
-            self._bus.shutdown()
 
 
 def open_port(
@@ -158,11 +81,24 @@ def open_port(
     """
     kind = can.Bus if settings.interface in THREAD_SAFE else can.ThreadSafeBus
     own = {} if settings.interface == MULTICAST else {"receive_own_messages": own_frames}
+    fast = settings.interface == SOCKETCAN
     try:
+        if fast:  # python-can leaves a socket open when it finds no interface
+            socket.if_nametoindex(settings.channel)
         bus = kind(**own, **settings.arguments())  # type: ignore[arg-type]  # options come from a file
+        if not fast:
+            return Port(bus, clock_s, settings.name)
+        return SocketCanPort(
+            bus, clock_s, settings.name, channel=settings.channel, fd_frames=settings.fd
+        )
     except (can.CanError, OSError, ValueError, TypeError, ImportError) as error:
         # python-can raises each of these for a missing interface, driver or option (trap 2).
         hint = HINTS.get(str(error))
         words = f"{error}; {hint}" if hint else str(error)
         raise BusDown(f"{settings.interface} {settings.channel}: {words}") from error
-    return Port(bus, clock_s, settings.name)
+
+
+def _filter(can_id: int, extended: bool) -> can.typechecking.CanFilter:  # noqa: FBT001 - frame's own field
+    """Return python-can's form of "exactly this identifier of this kind"."""
+    mask = 0x1FFFFFFF if extended else 0x7FF
+    return {"can_id": can_id, "can_mask": mask, "extended": extended}

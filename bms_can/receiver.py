@@ -7,13 +7,15 @@ is pulled, python-can reports one error and then silence for ever (traps 1 and 3
 import threading
 from collections.abc import Callable
 
-from bms_can.bus import Port
+from bms_can.busoff import BusOff
 from bms_can.errors import BusDown
 from bms_can.frame import Frame
+from bms_can.port import BusCounts, Port
 
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 1.5  # back in service 2 s after any fault ends (reliability row T22)
 POLL_S = 0.05  # also the longest doubt about an empty queue, see Port.drained_s
+NOT_OPEN = "the bus is not open"
 
 
 class Receiver:
@@ -33,6 +35,9 @@ class Receiver:
         frames: data frames handed on.
         last_error: text of the last failure, "" while there was none.
         beats: loop passes, for the watchdog.
+        counts: what is counted on the bus, over all reopenings.
+        recovery: from bus-off.
+        doubt: why no frame should be sent that may come late, "" while all is well or not known.
     """
 
     def __init__(
@@ -55,6 +60,9 @@ class Receiver:
         self.frames = 0
         self.last_error = ""
         self.beats = 0
+        self.counts = BusCounts()
+        self.recovery = BusOff()
+        self.doubt = NOT_OPEN
 
     def run(self) -> None:
         """Receive until `stop`. To be the target of a thread."""
@@ -82,25 +90,34 @@ class Receiver:
         """Open the bus, hand on frames until silence, stop or BusDown, and close it."""
         port = self._open_bus()
         self.opened += 1
-        self.port = port
+        self.counts.buffer_bytes = port.counts.buffer_bytes
+        port.counts = self.counts
+        self.port, self.doubt = port, ""
         try:
             self._pump(port)
         finally:
-            self.port = None
+            self.port, self.doubt = None, NOT_OPEN
             port.close()
 
     def _pump(self, port: Port) -> None:
         quiet_polls = 0
         while not self._stop.is_set() and quiet_polls * POLL_S < self._silence_s:
             self.beats += 1
-            frame = port.receive(POLL_S)
-            if frame is None:
-                quiet_polls += 1
+            frames = port.receive_many(POLL_S)
+            port.tend(self.recovery)
+            self.doubt = port.doubt
+            if port.trouble:
+                self._tell(port.trouble)
+            if not frames:
+                # While we know why it is silent, opening it anew would not help.
+                quiet_polls = 0 if port.trouble else quiet_polls + 1
                 continue
             quiet_polls = 0
-            self.frames += 1
-            self._tell("")
-            self._take(frame)
+            self.frames += len(frames)
+            if not port.trouble:
+                self._tell("")
+            for frame in frames:
+                self._take(frame)
 
     def _tell(self, trouble: str) -> None:
         if trouble != self._trouble:

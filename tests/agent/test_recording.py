@@ -202,7 +202,7 @@ def test_our_own_reader_reads_it(given_frames: list[tuple[float, tuple[int, bool
     assert len(read) == len(frames)
     for after, before in zip(read, frames, strict=True):
         assert not isinstance(after, BadLogLine)
-        assert after[1:] == (*before[1:4], "can0")
+        assert after[1:5] == (*before[1:4], "can0")
         assert after.at_s - OFFSET_S == pytest.approx(before.at_s, abs=2e-6)
 
 

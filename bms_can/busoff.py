@@ -1,0 +1,97 @@
+"""What to do in bus-off, and for how long to keep quiet after it (reliability rule 23). Pure.
+
+A controller in bus-off has left the bus. What waits in its queue would go out when it comes back,
+so the queue is thrown away first (the interface is set down), then the controller gets a rest that
+doubles with each failure, then the interface is set up, and nothing is sent until the bus has been
+listened to for a while. The kernel must not do this by itself: `restart-ms` stays 0.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
+LISTEN_S = 3.0
+CALM_S = 60.0  # so long without bus-off, and the next rest is the first one again
+RETRY_S = 5.0  # after an attempt that was refused
+
+
+class Act(Enum):
+    """What is to be done to the interface now."""
+
+    NOTHING = ""
+    DOWN = "down"
+    UP = "up"
+
+
+class Phase(Enum):
+    """Where a recovery stands."""
+
+    FINE = "fine"
+    RESTING = "resting"  # the interface is down
+    LISTENING = "listening"  # it is up again, nothing may be sent
+    HELPLESS = "helpless"  # it may not be set down or up
+
+
+@dataclass(slots=True)
+class BusOff:
+    """The recovery of one interface. Its owner calls `step` often and does what it says.
+
+    Attributes:
+        phase: where it stands.
+        until_s: end of the phase [s].
+        wait_s: the next rest [s].
+        refused: why the interface could not be set down or up, "" while it could.
+        recoveries: how often it was set up again.
+    """
+
+    phase: Phase = Phase.FINE
+    until_s: float = 0.0
+    wait_s: float = FIRST_WAIT_S
+    refused: str = ""
+    recoveries: int = 0
+
+    def step(self, now_s: float, *, bus_off: bool) -> Act:
+        """Return what to do now; tell by `done` how it went."""
+        if self.phase is Phase.RESTING:
+            return Act.UP if now_s >= self.until_s else Act.NOTHING
+        if self.phase is Phase.HELPLESS and not bus_off:
+            self._listen(now_s)  # somebody else has restarted it
+        if bus_off:
+            return (
+                Act.DOWN
+                if self.phase is not Phase.HELPLESS or now_s >= self.until_s
+                else Act.NOTHING
+            )
+        if self.phase is Phase.LISTENING and now_s >= self.until_s:
+            self.phase, self.until_s = Phase.FINE, now_s + CALM_S
+        elif self.phase is Phase.FINE and now_s >= self.until_s:
+            self.wait_s = FIRST_WAIT_S
+        return Act.NOTHING
+
+    def done(self, act: Act, now_s: float, refused: str = "") -> None:
+        """Note what came of an act; `refused`: why it could not be done."""
+        self.refused = refused
+        if act is Act.DOWN and refused:
+            self.phase, self.until_s = Phase.HELPLESS, now_s + RETRY_S
+        elif act is Act.DOWN:
+            self.phase, self.until_s = Phase.RESTING, now_s + self.wait_s
+            self.wait_s = min(2 * self.wait_s, LONGEST_WAIT_S)
+        elif act is Act.UP and refused:
+            self.until_s = now_s + RETRY_S
+        elif act is Act.UP:
+            self.recoveries += 1
+            self._listen(now_s)
+
+    def text(self, now_s: float) -> str:
+        """Return why nothing should be sent, "" while there is no reason."""
+        left_s = max(0.0, self.until_s - now_s)
+        why = f"; not restarted: {self.refused}" if self.refused else ""
+        return {
+            Phase.FINE: "",
+            Phase.RESTING: f"bus-off: the interface is down for {left_s:.0f} s more{why}",
+            Phase.LISTENING: f"bus-off is over: listening for {left_s:.0f} s more before any send",
+            Phase.HELPLESS: f"bus-off{why}",
+        }[self.phase]
+
+    def _listen(self, now_s: float) -> None:
+        self.phase, self.until_s = Phase.LISTENING, now_s + LISTEN_S
