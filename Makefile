@@ -2,12 +2,14 @@
 PY ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
+LOOPS := bms_can/columnar/kernel_text.c bms_can/columnar/kernel_fields.c
+KERNEL := bms_can/columnar/libkernel.so
 
-.PHONY: demo test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry setup lock clean
+.PHONY: demo test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry bench-replay kernel setup lock clean
 demo: $(SETUP)
 	$(BIN)/bms-agent demo
 
-test: $(SETUP)
+test: $(SETUP) $(KERNEL)
 	$(BIN)/python -m pytest -n 2
 
 check: $(SETUP)
@@ -56,6 +58,12 @@ mutants: .venv-mutants/.ready
 	touch $@
 
 setup: $(SETUP)
+
+kernel: $(KERNEL)
+
+# Without a C compiler it says so, and numpy does the work.
+$(KERNEL): $(LOOPS) hatch_build.py | $(SETUP)
+	$(BIN)/python hatch_build.py
 
 $(SETUP): pyproject.toml requirements/dev.lock
 	$(PY) -m venv .venv
