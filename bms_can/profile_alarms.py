@@ -57,6 +57,8 @@ def _bits(table: Table, names: Names) -> list[AlarmRule]:
     for key in dict(labels.items()):
         if key not in bits:
             labels.wrong(key, "is not an alarm of this group")
+    if not dict(bits.items()):
+        table.wrong("bits", "names no bit")
     rules = []
     for key in dict(bits.items()):
         bit = bits.integer(key, minimum=0, maximum=63)

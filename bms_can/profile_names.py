@@ -55,7 +55,10 @@ class Names:
         return "" if found is None else (found[1].comment or "").strip()
 
     def unknown(self, signal: str) -> str:
-        """Say that a signal does not exist, with a suggestion."""
+        """Say that a signal does not exist or cannot be used, with a suggestion."""
+        message = self.database.messages.get(signal.partition(".")[0])
+        if message is not None and any(f"{message.name}.{s.name}" == signal for s in message.signals):
+            return f'"{signal}" is not usable in a message of {message.length} bytes'
         return f'the DBC has no signal "{signal}"{_hint(signal, self._all)}'
 
     def signal(self, table: Table, key: str) -> str:

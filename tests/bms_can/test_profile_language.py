@@ -1,0 +1,163 @@
+"""What real batteries added to the language: words of alarm bits, no feedback, other units."""
+
+from pathlib import Path
+
+import pytest
+
+from bms_can.errors import BadProfile
+from bms_can.frame import Frame
+from bms_can.intake import Intake
+from bms_can.profile import OperatingStatus
+from bms_can.profile_load import load_profile
+from bms_can.status import BmsStatus, derive_status
+from tests.bms_can.tiny import DBC, GONE, changed, read, write
+
+FEEDBACK = "operating_status.contactor.signals[0]"
+WORD = {"signals": "Alarms.errors", "level": 2, "bits": {"hot": 2, "cold": 8}}
+NO_COMMANDS = [
+    ("commands", GONE), ("guard", GONE), ("interlocks", GONE), ("profile.read_only", "test"),
+]  # fmt: skip
+STATE, ALARMS = 0x100, 0x101
+
+
+def status(folder: Path, state: str, alarms: str, *changes: tuple[str, object]) -> BmsStatus:
+    """Return the status after one frame of each message."""
+    profile, database = read(folder, *changes)
+    intake = Intake(profile, database)
+    for can_id, data in ((STATE, state), (ALARMS, alarms)):
+        intake.take(Frame(10.0, can_id, extended=False, data=bytes.fromhex(data)))
+    return derive_status(intake.table.snapshot(), profile, 10.0, listening_since_s=10.0)
+
+
+def mistakes(folder: Path, *changes: tuple[str, object]) -> tuple[str, ...]:
+    """Return what is wrong with the changed profile."""
+    with pytest.raises(BadProfile) as caught:
+        read(folder, *changes)
+    return caught.value.mistakes
+
+
+# --- words of alarm bits
+
+IDLE, QUIET = "0100000000000000", "0000000000000000"
+
+
+@pytest.mark.parametrize(
+    ("word", "keys"),
+    [("0000", []), ("0400", ["hot"]), ("0001", ["cold"]), ("FFFF", ["hot", "cold"])],
+)
+def test_each_bit_is_an_alarm_of_its_own(tmp_path: Path, word: str, keys: list[str]) -> None:
+    """The number of alarms is that of the bits, not of the words."""
+    found = status(tmp_path, IDLE, word + 12 * "0", ("alarms", [WORD]))
+    assert [alarm.key for alarm in found.alarms] == keys
+    assert found.alarm_count == len(keys)
+    assert {alarm.level for alarm in found.alarms} <= {2}
+
+
+def test_two_groups_share_a_word(tmp_path: Path) -> None:
+    """Bits of one word may have different levels; labels belong to the bits."""
+    other = {
+        "signals": "Alarms.errors", "level": 3, "bits": {"fire": 15},
+        "labels": {"fire": ["火", "Fire"]},
+    }  # fmt: skip
+    found = status(tmp_path, IDLE, "0480000000000000", ("alarms", [WORD, other]))
+    told = [(a.key, a.level, a.label_zh, a.label_en) for a in found.alarms]
+    assert told == [("hot", 2, "hot", "hot"), ("fire", 3, "火", "Fire")]
+
+
+def test_bits_of_one_name_in_two_messages_keep_apart(tmp_path: Path) -> None:
+    """Their keys carry the message."""
+    other = {"signals": "Quiet.errors", "level": 1, "bits": {"hot": 0}}
+    changes = [("alarms", [WORD, other]), ("freshness.deadline_ms", {"Quiet": 500})]
+    profile, _ = read(tmp_path, *changes)
+    assert [rule.key for rule in profile.alarms] == ["Alarms.hot", "cold", "Quiet.hot"]
+
+
+@pytest.mark.parametrize(
+    ("group", "mistake"),
+    [
+        ({**WORD, "bits": {"x": 16}}, "alarms[0].bits.x: Alarms.errors has only 16 bits"),
+        ({**WORD, "bits": {"x": -1}}, "alarms[0].bits.x: must be at least 0, not -1"),
+        ({**WORD, "bits": {"a": 1, "b": 1}}, "alarms[0].signals: Alarms.errors is already an alarm"),
+        ({**WORD, "level": "value"}, "alarms[0].level: must be 1 to 3 where there are bits"),
+        ({**WORD, "signals": "Alarms.*"}, "alarms[0].signals: must be one signal where there are bits"),
+        ({**WORD, "labels": {"x": ["a", "b"]}}, "alarms[0].labels.x: is not an alarm of this group"),
+        ({**WORD, "active": "nonzero"}, "alarms[0].active: is not a known key"),
+        ({**WORD, "bits": {}}, "alarms[0].bits: names no bit"),
+    ],
+)  # fmt: skip
+def test_wrong_bits(tmp_path: Path, group: object, mistake: str) -> None:
+    """A bit that is not there, there twice, or read in two ways is refused."""
+    assert any(line.startswith(mistake) for line in mistakes(tmp_path, ("alarms", [group])))
+
+
+# --- batteries that do not say whether their contactor is closed
+
+AT_REST = ("operating_status.contactor", GONE)
+CHARGING, DISCHARGING = "0100640000000000", "01009CFF00000000"  # +10 A, -10 A
+
+
+@pytest.mark.parametrize(
+    ("at_rest", "state", "expected", "why"),
+    [
+        ("unknown", CHARGING, 3, ""),
+        ("unknown", DISCHARGING, 4, ""),
+        ("unknown", IDLE, None, "no current, and no contactor feedback"),
+        ("idle", IDLE, 2, ""),
+        ("idle", "0100FF7F00000000", None, "current is unknown"),
+    ],
+)
+def test_current_alone(
+    tmp_path: Path, at_rest: str, state: str, expected: int | None, why: str
+) -> None:
+    """Where current flows the circuit is closed; at rest only what the profile vouches for."""
+    changes = [AT_REST, ("operating_status.at_rest", at_rest), *NO_COMMANDS]
+    found = status(tmp_path, state, QUIET, *changes)
+    assert (found.operating, found.why) == (expected, why)
+
+
+def test_no_contactor_needs_a_word(tmp_path: Path) -> None:
+    """Leaving the contactor out by mistake is still a mistake; so is at_rest beside one."""
+    assert mistakes(tmp_path, AT_REST, *NO_COMMANDS)[0] == "operating_status.contactor: is missing"
+    assert mistakes(tmp_path, ("operating_status.at_rest", "idle")) == (
+        "operating_status.at_rest: is for a battery without contactor",
+    )
+
+
+def test_a_battery_that_never_says_open(tmp_path: Path) -> None:
+    """`open = []`: closed is closed, everything else is unknown, never powered down."""
+    changes = [(f"{FEEDBACK}.open", []), *NO_COMMANDS]
+    assert status(tmp_path, IDLE, QUIET, *changes).operating is OperatingStatus.IDLE
+    assert status(tmp_path, "0200000000000000", QUIET, *changes).operating is None
+
+
+def test_an_open_that_nothing_can_prove_is_refused(tmp_path: Path) -> None:
+    """An open command needs a battery that says when it is open."""
+    proof = "commands.open_contactor.confirmed: operating_status 1 never comes"
+    for change in (
+        [(f"{FEEDBACK}.open", [])],
+        [AT_REST, ("operating_status.at_rest", "idle")],
+        [AT_REST, ("operating_status.state", {"signal": "State.mode", "values": {"2": [1]}})],
+    ):
+        found = mistakes(tmp_path, *change)
+        assert [line[: len(proof)] for line in found] == [proof]
+
+
+# --- currents in other units
+
+
+def test_a_current_in_milliamperes_needs_its_factor(tmp_path: Path) -> None:
+    """Without it 1.5 A would be taken for 1500 A; with it the dead band is in A."""
+    text = DBC.replace('(0.1,0) [-3000|3000] "A"', '(1,0) [-32768|32767] "mA"')
+    with pytest.raises(BadProfile) as caught:
+        load_profile(write(tmp_path, changed(), text))
+    assert caught.value.mistakes == (
+        "operating_status.current.factor: State.current is in mA; give factor = 0.001",
+    )
+    right = changed(("operating_status.current.factor", 0.001))
+    profile, database = load_profile(write(tmp_path, right, text))
+    intake = Intake(profile, database)
+    for can_id, data in ((STATE, "0100DC0500000000"), (ALARMS, QUIET)):
+        intake.take(Frame(10.0, can_id, extended=False, data=bytes.fromhex(data)))
+    found = derive_status(intake.table.snapshot(), profile, 10.0, listening_since_s=10.0)
+    assert found.current_a == pytest.approx(1.5)
+    assert found.operating is OperatingStatus.CHARGING
