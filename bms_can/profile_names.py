@@ -57,7 +57,8 @@ class Names:
     def unknown(self, signal: str) -> str:
         """Say that a signal does not exist or cannot be used, with a suggestion."""
         message = self.database.messages.get(signal.partition(".")[0])
-        if message is not None and any(f"{message.name}.{s.name}" == signal for s in message.signals):
+        names = () if message is None else tuple(s.name for s in message.signals)
+        if message is not None and signal.partition(".")[2] in names:
             return f'"{signal}" is not usable in a message of {message.length} bytes'
         return f'the DBC has no signal "{signal}"{_hint(signal, self._all)}'
 

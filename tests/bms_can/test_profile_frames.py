@@ -85,7 +85,7 @@ def test_without_a_word_the_dbc_counts(tmp_path: Path) -> None:
 
 
 def test_a_j1939_sender_is_stated(tmp_path: Path) -> None:
-    """The file has a placeholder for the sender; the bus has an address, and only that one counts."""
+    """The file has a placeholder for the sender; only the stated address counts on the bus."""
     loaded = truck(tmp_path, {"Cell*": {"source": 0xF4, "length": 8}})
     assert heard(loaded, ON_BUS, "0064010000000000") == 10.0
     assert heard(loaded, DBC_ID, "0064010000000000") is None
@@ -99,6 +99,7 @@ def test_globs_and_names_add_up(tmp_path: Path) -> None:
     assert heard(truck(tmp_path, frames), ON_BUS, "0064010000000000") == 10.0
 
 
+FEEDBACK = "operating_status.contactor.signals[0].signal"
 LENGTHS = "1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64"
 
 
@@ -126,8 +127,7 @@ LENGTHS = "1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64"
         ),
         (
             {"CellData": {"length": 2}},
-            'operating_status.contactor.signals[0].signal: "CellData.closed" is not usable in a'
-            " message of 2 bytes",
+            f'{FEEDBACK}: "CellData.closed" is not usable in a message of 2 bytes',
         ),
     ],
 )

@@ -10,10 +10,10 @@ from bms_can.intake import Intake
 from bms_can.profile import OperatingStatus
 from bms_can.profile_load import load_profile
 from bms_can.status import BmsStatus, derive_status
-from tests.bms_can.tiny import DBC, GONE, changed, read, write
+from tests.bms_can.tiny import DBC, GONE, Toml, changed, read, write
 
 FEEDBACK = "operating_status.contactor.signals[0]"
-WORD = {"signals": "Alarms.errors", "level": 2, "bits": {"hot": 2, "cold": 8}}
+WORD: Toml = {"signals": "Alarms.errors", "level": 2, "bits": {"hot": 2, "cold": 8}}
 NO_COMMANDS = [
     ("commands", GONE), ("guard", GONE), ("interlocks", GONE), ("profile.read_only", "test"),
 ]  # fmt: skip
@@ -73,21 +73,22 @@ def test_bits_of_one_name_in_two_messages_keep_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("group", "mistake"),
+    ("change", "mistake"),
     [
-        ({**WORD, "bits": {"x": 16}}, "alarms[0].bits.x: Alarms.errors has only 16 bits"),
-        ({**WORD, "bits": {"x": -1}}, "alarms[0].bits.x: must be at least 0, not -1"),
-        ({**WORD, "bits": {"a": 1, "b": 1}}, "alarms[0].signals: Alarms.errors is already an alarm"),
-        ({**WORD, "level": "value"}, "alarms[0].level: must be 1 to 3 where there are bits"),
-        ({**WORD, "signals": "Alarms.*"}, "alarms[0].signals: must be one signal where there are bits"),
-        ({**WORD, "labels": {"x": ["a", "b"]}}, "alarms[0].labels.x: is not an alarm of this group"),
-        ({**WORD, "active": "nonzero"}, "alarms[0].active: is not a known key"),
-        ({**WORD, "bits": {}}, "alarms[0].bits: names no bit"),
+        ({"bits": {"x": 16}}, "bits.x: Alarms.errors has only 16 bits"),
+        ({"bits": {"x": -1}}, "bits.x: must be at least 0, not -1"),
+        ({"bits": {"a": 1, "b": 1}}, "signals: Alarms.errors is already an alarm"),
+        ({"level": "value"}, "level: must be 1 to 3 where there are bits"),
+        ({"signals": "Alarms.*"}, "signals: must be one signal where there are bits"),
+        ({"labels": {"x": ["a", "b"]}}, "labels.x: is not an alarm of this group"),
+        ({"active": "nonzero"}, "active: is not a known key"),
+        ({"bits": {}}, "bits: names no bit"),
     ],
-)  # fmt: skip
-def test_wrong_bits(tmp_path: Path, group: object, mistake: str) -> None:
+)
+def test_wrong_bits(tmp_path: Path, change: Toml, mistake: str) -> None:
     """A bit that is not there, there twice, or read in two ways is refused."""
-    assert any(line.startswith(mistake) for line in mistakes(tmp_path, ("alarms", [group])))
+    found = mistakes(tmp_path, ("alarms", [WORD | change]))
+    assert any(line.startswith(f"alarms[0].{mistake}") for line in found)
 
 
 # --- batteries that do not say whether their contactor is closed
@@ -133,11 +134,12 @@ def test_a_battery_that_never_says_open(tmp_path: Path) -> None:
 def test_an_open_that_nothing_can_prove_is_refused(tmp_path: Path) -> None:
     """An open command needs a battery that says when it is open."""
     proof = "commands.open_contactor.confirmed: operating_status 1 never comes"
-    for change in (
+    changes: tuple[list[tuple[str, object]], ...] = (
         [(f"{FEEDBACK}.open", [])],
         [AT_REST, ("operating_status.at_rest", "idle")],
         [AT_REST, ("operating_status.state", {"signal": "State.mode", "values": {"2": [1]}})],
-    ):
+    )
+    for change in changes:
         found = mistakes(tmp_path, *change)
         assert [line[: len(proof)] for line in found] == [proof]
 
