@@ -87,6 +87,7 @@ class Gate:
             read_only=device.read_only,
             lockout=box.lockout,
             tx_unsafe=device.control.unsafe,
+            bus=device.bus_doubt(),
             foreign=device.control.foreign,
             journal=box.journal,
             sent=tuple(self.sent),
@@ -101,7 +102,8 @@ class Gate:
         if code is CommandCode.OPEN_CONTACTOR:
             return False
         control = self._device.control
-        return bool(self._lockout() or control.unsafe or control.foreign or self.journal_fault)
+        bus = control.unsafe or control.foreign or self._device.bus_doubt()
+        return bool(bus or self._lockout() or self.journal_fault)
 
     def remember(self, code: CommandCode, now_s: float) -> None:
         """Count a command that goes out; opens are not limited, so they push nothing out."""

@@ -33,6 +33,7 @@ class ControlPort:
         self._port = port
         self._read_only = read_only
         self._lock = threading.Lock()
+        self._sent_by: Port | None = None
         self.unsafe = ""
 
     @property
@@ -60,6 +61,7 @@ class ControlPort:
             if port is None:
                 raise SendFailed("the bus is down")
             self._guard.allow(frame, now_s, self.unsafe)
+            self._sent_by = port
             try:
                 port.send(frame)
             except SendFailed:
@@ -69,6 +71,8 @@ class ControlPort:
     def hear(self, frame: Frame) -> Heard:
         """Look at a received frame: echo of ours, foreign control frame, or neither."""
         with self._lock:
+            if self._sent_by is not self._port():  # sent before the bus was opened anew
+                frame = frame._replace(own=None)
             return self._guard.hear(frame)
 
     def echoed(self, frame: Frame) -> bool:

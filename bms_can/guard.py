@@ -104,11 +104,14 @@ class Guard:
         return entry
 
     def hear(self, frame: Frame) -> Heard:
-        """Judge a frame heard on the bus; latch when another node uses our control identifier."""
+        """Judge a frame heard on the bus; latch when another node uses our control identifier.
+
+        Where the bus tells who sent a frame, the same bytes from somebody else are no echo.
+        """
         if (frame.can_id, frame.extended) not in self._ids:
             return Heard.OTHER
         key = (frame.can_id, frame.extended, frame.data)
-        if key in self._awaited:
+        if key in self._awaited and frame.own is not False:
             self._awaited.remove(key)
             return Heard.ECHO
         if not self.foreign:

@@ -55,6 +55,8 @@ class Situation:
         read_only: the device is configured to listen only.
         lockout: reason of the local lock-out, "" while there is none.
         tx_unsafe: why sending is not safe, "" while it is.
+        bus: why a frame could be late or lost on the bus (bus-off, error-passive, no carrier, down),
+            "" while the controller is error-active or the bus cannot tell.
         foreign: control frame of another master, "" while none was heard.
         journal: why the journal cannot be trusted, "" while it can.
         sent: commands that went out earlier.
@@ -66,6 +68,7 @@ class Situation:
     read_only: bool = False
     lockout: str = ""
     tx_unsafe: str = ""
+    bus: str = ""
     foreign: str = ""
     journal: str = ""
     sent: Sequence[Sent] = ()
@@ -133,6 +136,10 @@ def _journal(_code: CommandCode, situation: Situation, _profile: Profile) -> lis
 
 def _tx_safe(_code: CommandCode, situation: Situation, _profile: Profile) -> list[Check]:
     return _setting("transmit path", Reason.BLOCKED_BY_HEALTH, situation.tx_unsafe, "safe")
+
+
+def _bus(_code: CommandCode, situation: Situation, _profile: Profile) -> list[Check]:
+    return _setting("bus", Reason.BLOCKED_BY_HEALTH, situation.bus, "error-active")
 
 
 def _only_master(_code: CommandCode, situation: Situation, _profile: Profile) -> list[Check]:
@@ -244,6 +251,7 @@ RULES: Mapping[CommandCode, tuple[Rule, ...]] = {
         _lockout,
         _journal,
         _tx_safe,
+        _bus,
         _only_master,
         _steady,
         _connected,
@@ -259,6 +267,7 @@ RULES: Mapping[CommandCode, tuple[Rule, ...]] = {
         _lockout,
         _journal,
         _tx_safe,
+        _bus,
         _only_master,
         _connected,
         _remote,

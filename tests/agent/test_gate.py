@@ -1,6 +1,7 @@
 """The gate: every refusal is written down with what decided, and opening stays possible."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -45,6 +46,11 @@ def unsafe(rig: Rig) -> None:
     rig.device.control.unsafe = "no echo"
 
 
+def passive(rig: Rig) -> None:
+    """Let nobody on the bus acknowledge."""
+    rig.gate._device = replace(rig.device, bus_doubt=lambda: "error-passive")
+
+
 def doubt(rig: Rig) -> None:
     """Let the journal be one that rows are missing from."""
     rig.gate._doubt = lambda: "rows are missing"
@@ -80,6 +86,8 @@ BLOCKS = [
     Block("journal", doubt, "journal", R.JOURNAL_FAILED, "journal",
         "rows are missing", aged=False, resets=True),
     Block("lost frame", unsafe, "transmit path", R.BLOCKED_BY_HEALTH, "transmit path", "no echo",
+          aged=False, resets=True),
+    Block("passive", passive, "bus", R.BLOCKED_BY_HEALTH, "bus", "error-passive",
           aged=False, resets=True),
     Block("other master", Rig.master_elsewhere, "only master", R.LOCKED_BY_OTHER_CLIENT,
           "only master", "1811F4E5#0100", aged=False, resets=True),

@@ -188,3 +188,16 @@ def test_over_a_real_virtual_bus(port: Port, channel: str) -> None:
         foreign = port.receive(1.0)
     assert foreign is not None
     assert control.hear(foreign) is Heard.FOREIGN
+
+
+def test_an_echo_from_before_the_bus_was_opened_anew(bus: HostileBus) -> None:
+    """A new socket does not know the old one's frames as its own; they are no other master's."""
+    ports = [Port(bus, lambda: 0.0)]
+    control = ControlPort(gate(), lambda: ports[-1])
+    control.send(CLOSE, 0.0)
+    assert control.hear(CLOSE._replace(own=False)) is Heard.FOREIGN
+    control.clear()
+    control.send(CLOSE, 0.0)
+    ports.append(Port(bus, lambda: 0.0))
+    assert control.hear(CLOSE._replace(own=False)) is Heard.ECHO
+    assert control.foreign == ""

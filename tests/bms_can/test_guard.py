@@ -300,3 +300,15 @@ class GuardModel(RuleBasedStateMachine):
 
 GuardModel.TestCase.settings = settings(max_examples=50, stateful_step_count=40)
 TestGuardModel = GuardModel.TestCase
+
+
+@pytest.mark.parametrize(
+    ("own", "heard"), [(None, Heard.ECHO), (True, Heard.ECHO), (False, Heard.FOREIGN)]
+)
+def test_the_same_bytes_from_somebody_else_are_no_echo(own: bool | None, heard: Heard) -> None:  # noqa: FBT001 - a case
+    """Where the bus tells who sent a frame, only our own one proves that it went out."""
+    gate = guard()
+    gate.allow(LISTED, 0.0)
+    assert gate.hear(LISTED._replace(own=own)) is heard
+    assert gate.awaits(LISTED) is (heard is Heard.FOREIGN)
+    assert bool(gate.foreign) is (heard is Heard.FOREIGN)

@@ -152,6 +152,7 @@ SPOILT: Mapping[str, tuple[Spoil, str, Reason]] = {
     "lock-out": (box(lockout="work on rack 2"), "local lock-out", Reason.LOCAL_LOCKOUT),
     "journal": (box(journal="disk full"), "journal", Reason.JOURNAL_FAILED),
     "tx unsafe": (box(tx_unsafe="no echo"), "transmit path", HEALTH),
+    "bus": (box(bus="error-passive"), "bus", HEALTH),
     "foreign": (box(foreign="200#0100"), "only master", Reason.LOCKED_BY_OTHER_CLIENT),
     "gap": (lambda world: world.steady_s.update(State=STEADY_S - 1e-9), "fresh", HEALTH),
     "gap in another": (lambda world: world.steady_s.update(Power=0.0), "fresh", HEALTH),
@@ -188,9 +189,9 @@ def test_a_healthy_battery_may_be_closed() -> None:
         assert World().failed(code) == {}
     rules = [check.rule for check in judge(CLOSE, World().build(), PROFILE)]
     assert rules == [
-        "read-only", "command", "local lock-out", "journal", "transmit path", "only master",
-        "fresh", "fresh", "BMS heard", "remote mode", "contactor open", "emergency stop released",
-        "no alarm", "rate",
+        "read-only", "command", "local lock-out", "journal", "transmit path", "bus",
+        "only master", "fresh", "fresh", "BMS heard", "remote mode", "contactor open",
+        "emergency stop released", "no alarm", "rate",
     ]  # fmt: skip
 
 
