@@ -55,8 +55,8 @@ class Situation:
         read_only: the device is configured to listen only.
         lockout: reason of the local lock-out, "" while there is none.
         tx_unsafe: why sending is not safe, "" while it is.
-        bus: why a frame could be late or lost on the bus (bus-off, error-passive, no carrier, down),
-            "" while the controller is error-active or the bus cannot tell.
+        bus: why a frame could be late or lost on the bus (down, bus-off, error-passive, ...), ""
+            while the controller is error-active or the bus cannot tell.
         foreign: control frame of another master, "" while none was heard.
         journal: why the journal cannot be trusted, "" while it can.
         sent: commands that went out earlier.
