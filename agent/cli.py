@@ -13,6 +13,7 @@ from agent.cli_bus import add_bus_commands
 from agent.cli_logs import add_log_commands
 from agent.cli_parts import Commands, formatter
 from agent.cli_parts import command as _command
+from agent.cli_replay import add_replay_commands
 from agent.errors import BadConfig
 from agent.extras import remedy
 from bms_can.errors import BadInput
@@ -51,8 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands)
     _add_check(commands)
-    _add_replay(commands)
-    _add_play(commands)
+    add_replay_commands(commands)
     _add_simulate(commands)
     _add_demo(commands)
     _add_batteries(commands)
@@ -79,64 +79,6 @@ def _add_check(commands: "Commands[argparse.ArgumentParser]") -> None:
     check.add_argument("file", type=Path, help="agent.toml, or the TOML of a profile")
     check.add_argument("--dbc", type=Path, help="another DBC than the one the profile names")
     check.set_defaults(module="agent.cmd_check")
-
-
-def _add_replay(commands: "Commands[argparse.ArgumentParser]") -> None:
-    text = "print what a recorded log says: status over time, alarms, how much the DBC explains"
-    example = (
-        "examples:\n"
-        "  bms-agent replay candump.log --profile ess_bau\n"
-        "  bms-agent replay candump.log --dbc my.dbc --profile my.toml --json\n"
-        "  bms-agent replay candump.log --dbc my.dbc          coverage only: is it the right DBC?\n"
-        "  bms-agent replay candump.log --profile ess_bau --sync URL --device UID --key-file FILE"
-    )
-    replay = _command(commands, "replay", text, example)
-    replay.add_argument(
-        "log", type=Path, help="candump -l or -ta text, asc, blf, trc, csv; .gz too"
-    )
-    replay.add_argument("--profile", help="a profile's TOML file, or the name of a shipped battery")
-    replay.add_argument("--dbc", type=Path, help="the DBC, if not the one that the profile names")
-    replay.add_argument("--channel", help="only frames of this channel, such as can0")
-    replay.add_argument("--json", action="store_true", help="one JSON document on stdout")
-    pace = replay.add_mutually_exclusive_group()
-    pace.add_argument("--as-fast", action="store_true", help="as fast as possible (default)")
-    pace.add_argument("--log-clock", action="store_true", help="at the speed of the recording")
-    replay.add_argument("--sync", metavar="URL", help="report to this platform on the way")
-    replay.add_argument("--device", metavar="UID", help="device_uid for --sync")
-    replay.add_argument("--key-file", type=Path, help="file with the device's API key for --sync")
-    replay.add_argument("--sync-period-s", type=float, default=10.0, help="default 10, log time")
-    replay.set_defaults(module="agent.cmd_replay")
-
-
-def _add_play(commands: "Commands[argparse.ArgumentParser]") -> None:
-    text = "put a recorded log on a CAN bus, at its own pace"
-    example = (
-        "examples:\n"
-        "  bms-agent play candump.log -i socketcan -c vcan0\n"
-        "  bms-agent play candump.log -l i -s 2 vcan0=can0 vcan1=can1\n"
-        "  bms-agent play candump.log -c vcan0 --profile ess_bau      without its control frames"
-    )
-    play = _command(commands, "play", text, example)
-    play.add_argument("log", type=Path, help="any log that replay reads")
-    play.add_argument("assignment", nargs="*", metavar="WRITE=LOG", help="channel by channel")
-    play.add_argument("-i", "--interface", default="socketcan", help="python-can interface")
-    play.add_argument("-c", "--channel", help="where frames go that no WRITE=LOG names")
-    play.add_argument("-b", "--bitrate", type=int, help="bit/s, where the interface sets it")
-    play.add_argument("-o", "--option", action="append", default=[], metavar="NAME=VALUE")
-    play.add_argument("--fd", action="store_true", help="open the bus for CAN FD")
-    play.add_argument("-l", dest="loops", type=_loops, default=1, help="how often; i: for ever")
-    play.add_argument("-t", dest="ignore_times", action="store_true", help="ignore the log's times")
-    gap_text = "how late counts as late, default 1; with -t: so far apart"
-    play.add_argument("-g", dest="gap_ms", type=_positive, metavar="MS", help=gap_text)
-    play.add_argument("-s", dest="skip_s", type=_positive, metavar="S", help="skip longer gaps")
-    play.add_argument("-n", dest="count", type=_count, metavar="N", help="end after N frames")
-    play.add_argument("-x", dest="no_loopback", action="store_true", help="no local loopback")
-    play.add_argument("-v", dest="verbose", action="store_true", help="print what is sent")
-    play.add_argument("--profile", help="leave out the frames that command this battery")
-    play.add_argument("--dbc", type=Path, help="the DBC, if not the one that the profile names")
-    play.add_argument("--with-control", action="store_true", help="play them all the same")
-    play.add_argument("--yes-this-bus", action="store_true", help="play on a real bus")
-    play.set_defaults(module="agent.cmd_play")
 
 
 def _add_simulate(commands: "Commands[argparse.ArgumentParser]") -> None:
@@ -228,27 +170,6 @@ def _words(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("must say something")
     return text
-
-
-def _loops(text: str) -> int | None:
-    """Read how often a log is played; None: for ever."""
-    return None if text == "i" else _count(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a whole number above 0")
-    return int(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("must be a number above 0")
-    return value
 
 
 def _limit(text: str) -> int:

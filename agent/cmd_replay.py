@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from agent.clock import SystemClock
 from agent.config_url import url_mistake
 from agent.render_replay import coverage_lines, coverage_values, timeline_line, timeline_values
+from agent.replay_lane import COLUMNAR, lane_of, replay_columns
 from bms_can.coverage import Coverage
 from bms_can.database import Database, load
 from bms_can.errors import BadInput, BadLogLine
@@ -33,13 +34,11 @@ def main(arguments: Namespace) -> int:
     _check(arguments)
     profile, database = _profile(arguments)
     coverage = Coverage(database, profile.channel if profile else arguments.channel)
-    frames = _frames(arguments, coverage)
-    timeline = None if profile is None else Timeline(profile, database)
     sync = None if profile is None else _sync(arguments, profile)
     changes: list[Change] = []
     try:
         with nullcontext() if sync is None else closing(sync):
-            for change in _run(arguments, frames, timeline, sync):
+            for change in _changes(arguments, (profile, database), coverage, sync):
                 changes.append(change)
                 if not arguments.json:
                     print(timeline_line(change), flush=True)  # noqa: T201 - the command's output
@@ -126,13 +125,28 @@ def _sync(arguments: Namespace, profile: Profile) -> "ReplaySync | None":
     )
 
 
+def _changes(
+    arguments: Namespace,
+    battery: tuple[Profile | None, Database],
+    coverage: Coverage,
+    sync: "ReplaySync | None",
+) -> Iterator[Change]:
+    """Drive the log through, on the lane that fits; yield the changes as they come."""
+    profile, database = battery
+    if lane_of(arguments, profile, database) == COLUMNAR:
+        yield from replay_columns(arguments.log, profile, database, coverage)
+        return
+    timeline = None if profile is None else Timeline(profile, database)
+    yield from _run(arguments, _frames(arguments, coverage), timeline, sync)
+
+
 def _run(
     arguments: Namespace,
     frames: Iterator[Frame],
     timeline: Timeline | None,
     sync: "ReplaySync | None",
 ) -> Iterator[Change]:
-    """Drive all frames through; yield the changes as they come."""
+    """Drive all frames through one by one."""
     clock, never = SystemClock(), threading.Event()
     started_s, first_s = clock.monotonic_s(), None
     for frame in frames:

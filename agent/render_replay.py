@@ -1,12 +1,16 @@
 """Replay results as text for people and as values for JSON. Pure."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from bms_can.coverage import Coverage
 from bms_can.frame import frame_text
 from bms_can.profile import OperatingStatus, Profile
 from bms_can.status import BmsStatus
 from bms_can.timeline import Change
+
+Word = TypeVar("Word", str, tuple[int, bool])
 
 WORDS = {
     OperatingStatus.POWERED_DOWN: "powered down (contactor open)",
@@ -63,14 +67,14 @@ def coverage_values(coverage: Coverage, profile: Profile | None) -> dict[str, ob
         "known": coverage.known,
         "known_percent": round(coverage.percent_known, 2),
         "decoded": coverage.decoded,
-        "bad_frames": dict(coverage.bad),
+        "bad_frames": dict(_ranked(coverage.bad)),
         "unknown_ids": {_id(key): count for key, count in sorted(coverage.unknown.items())},
-        "skipped_lines": dict(coverage.lines),
+        "skipped_lines": dict(_ranked(coverage.lines)),
         "doubts": {
             name: {
                 "frames": doubt.frames,
-                "bad": dict(doubt.bad),
-                "impossible": dict(doubt.impossible),
+                "bad": dict(_ranked(doubt.bad)),
+                "impossible": dict(_ranked(doubt.impossible)),
             }
             for name, doubt in coverage.doubts().items()
         },
@@ -92,7 +96,7 @@ def coverage_lines(
     yield f"known       {coverage.known} ({coverage.percent_known:.2f} %) have an id of the DBC"
     yield f"decoded     {coverage.decoded}" + _counts(", not usable: ", coverage.bad)
     yield from _unknown_ids(coverage)
-    for reason, count in coverage.lines.most_common():
+    for reason, count in _ranked(coverage.lines):
         numbers = ", ".join(str(number) for number in coverage.line_numbers[reason])
         yield f"skipped     {count} x {reason} (line {numbers}{', ...' if count > 5 else ''})"  # noqa: PLR2004 - coverage.KEPT_LINES
     for warning in warnings[:SHOWN_DOUBTS]:
@@ -116,7 +120,8 @@ def _no_profile(coverage: Coverage) -> str:
 def _unknown_ids(coverage: Coverage) -> Iterator[str]:
     if not coverage.unknown:
         return
-    shown = ", ".join(f"{_id(key)} x{n}" for key, n in coverage.unknown.most_common(SHOWN_IDS))
+    ranked = _ranked(coverage.unknown)[:SHOWN_IDS]
+    shown = ", ".join(f"{_id(key)} x{n}" for key, n in ranked)
     rest = len(coverage.unknown) - SHOWN_IDS
     total = coverage.unknown.total()
     more = f", and {rest} more" if rest > 0 else ""
@@ -126,14 +131,19 @@ def _unknown_ids(coverage: Coverage) -> Iterator[str]:
 def _doubts(coverage: Coverage) -> Iterator[str]:
     for name, doubt in list(coverage.doubts().items())[:SHOWN_DOUBTS]:
         bad = _counts("", doubt.bad)
-        worst = doubt.impossible.most_common(1)
+        worst = _ranked(doubt.impossible)
         seen = f"{worst[0][0]} is outside its range in {worst[0][1]}" if worst else ""
         what = "; ".join(part for part in (bad and f"unusable: {bad}", seen) if part)
         yield f"doubtful    {name}: {doubt.frames} frames, {what}"
 
 
-def _counts(head: str, counter: "dict[str, int]") -> str:
-    return head + ", ".join(f"{n} x {word}" for word, n in counter.items()) if counter else ""
+def _counts(head: str, counter: Counter[str]) -> str:
+    return head + ", ".join(f"{n} x {word}" for word, n in _ranked(counter)) if counter else ""
+
+
+def _ranked(counter: Counter[Word]) -> list[tuple[Word, int]]:
+    """Return what was counted, most first; the order of the frames does not show."""
+    return sorted(counter.items(), key=lambda each: (-each[1], each[0]))
 
 
 def _id(key: tuple[int, bool]) -> str:

@@ -49,7 +49,7 @@ class Coverage:
     def __init__(self, database: Database, channel: str | None = None) -> None:
         self._codec = Codec(database)
         self._names = {key: message.name for key, message in database.by_id.items()}
-        self._channel = channel
+        self.channel = channel
         self.frames = 0
         self.other_channel = 0
         self.known = 0
@@ -62,7 +62,7 @@ class Coverage:
     def take(self, frame: Frame) -> None:
         """Count one data frame."""
         self.frames += 1
-        if self._channel is not None and frame.channel not in ("", self._channel):
+        if self.channel is not None and frame.channel not in ("", self.channel):
             self.other_channel += 1
             return
         name = self._names.get((frame.can_id, frame.extended))
@@ -109,4 +109,4 @@ class Coverage:
     def doubts(self) -> dict[str, Doubt]:
         """Return the messages that do not look like what the DBC says, worst first."""
         found = {name: seen for name, seen in self.messages.items() if seen.share > DOUBTFUL_SHARE}
-        return dict(sorted(found.items(), key=lambda item: -item[1].share))
+        return dict(sorted(found.items(), key=lambda item: (-item[1].share, item[0])))

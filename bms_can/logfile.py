@@ -73,6 +73,18 @@ def open_log(path: str | Path) -> Iterator[Entry]:
     raise BadInput(str(path), [f"neither candump text nor one of {known}"])
 
 
+def is_candump(path: Path) -> bool:
+    """Return whether a log is read as candump text; one packed as `.xz` or `.zst` can be no other.
+
+    Raises:
+        BadInput: the file cannot be read.
+    """
+    if path.suffix.lower() in (".xz", ".zst"):
+        return True
+    suffix, head = _suffix(path), _head(path)
+    return not (suffix == ".trc" and is_dated_trc(head)) and holds_candump(suffix, head)
+
+
 def holds_candump(suffix: str, head: str) -> bool:
     """Return whether a log of this suffix (without `.gz`) and first text is read as candump."""
     if suffix in CANDUMP_SUFFIXES or suffix in MESSAGE_READERS:

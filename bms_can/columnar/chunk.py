@@ -38,7 +38,7 @@ class Chunk:
         line: number of the line in the log, from 1; in a log that has no lines, or in one that
             python-can reads, number of the entry.
         channels: the names; "" where the log names none.
-        bad: the first few unusable lines among these frames.
+        bad: the first few unusable lines of each reason among these frames.
         bad_counts: all of them by reason (those of candump.REASONS, or "damaged archive").
 
     Raises:

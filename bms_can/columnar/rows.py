@@ -10,7 +10,7 @@ from bms_can.errors import BadLogLine
 from bms_can.frame import Frame
 
 MOST_ROWS = 60_000  # so that a chunk cannot name more channels than 16 bits count
-BAD_KEPT = 20  # unusable lines shown of each chunk
+BAD_KEPT = 20  # unusable lines of each reason shown of each chunk
 CHANNELS_KEPT = 256  # a log that names more starts a new table with the next chunk
 
 
@@ -83,7 +83,7 @@ class Rows:
     def refuse(self, bad: BadLogLine) -> None:
         """Count an unusable line."""
         self._counts[bad.reason] += 1
-        if len(self._bad) < BAD_KEPT:
+        if self._counts[bad.reason] <= BAD_KEPT:
             self._bad.append(bad)
 
     def take(self) -> Chunk:

@@ -173,7 +173,9 @@ class _Sender:
         chance = self._random.random
         if chance() < 0.08:
             data = self._random.randbytes(self._random.randrange(9))
-            return Frame(at_s, self._random.choice((1, 256, 257, 0x7FF)), chance() < 0.3, data, channel)
+            return Frame(
+                at_s, self._random.choice((1, 256, 257, 0x7FF)), chance() < 0.3, data, channel
+            )
         name = self._random.choice(self.names)
         message = self._database.messages[name]
         if name not in self._bodies or chance() < 0.25:
