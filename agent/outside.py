@@ -6,11 +6,14 @@ what is tested is what runs.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from agent.cloud import Cloud
 from agent.local import LocalDoor
 from agent.schedule import Schedule
 from bms_can.bus import Port
+from bms_can.database import Database
+from bms_can.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,7 @@ class Outside:
         schedule: makes the scheduler, called as `Schedule`.
         door: makes the local door, called as `LocalDoor`.
         chance: a random number in 0..1, for back-off and jitter.
+        load_profile: reads a profile and its DBC, called as `load_profile`.
     """
 
     cloud: Callable[..., Cloud]
@@ -30,3 +34,4 @@ class Outside:
     schedule: Callable[..., Schedule]
     door: Callable[..., LocalDoor]
     chance: Callable[[], float]
+    load_profile: Callable[[Path], tuple[Profile, Database]]

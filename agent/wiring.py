@@ -21,6 +21,7 @@ from agent.journal_rows import Stamp
 from agent.local import LocalDoor
 from agent.local_handlers import handlers
 from agent.outbox import Outbox
+from agent.outside import Outside
 from agent.poll import Poller
 from agent.recorder import FlightRecorder
 from agent.schedule import Schedule
@@ -65,20 +66,28 @@ class System:
             self.journal.close()
 
 
-def build(config: Config, clock: Clock) -> System:
+def build(config: Config, clock: Clock, outside: Outside | None = None) -> System:
     """Build the agent.
+
+    Args:
+        config: what it is to be.
+        clock: time.
+        outside: the border to the world; None: the real one.
 
     Raises:
         BadInput: a profile or DBC is wrong.
         BadConfig: two batteries on one bus cannot be told apart.
         JournalFailed, OutboxFailed: the state directory cannot be used.
     """
-    loaded = [_load(each, config) for each in config.devices]
+    world = outside or Outside(
+        Cloud, open_port, Schedule, LocalDoor, random.random, load_profile
+    )  # looked up here, so that a test may replace one of them
+    loaded = [_load(each, config, world) for each in config.devices]
     if mistakes := bus_mistakes(loaded):
         raise BadConfig(str(config.path), mistakes)
     supervisor = Supervisor(clock, notify_socket())
-    shared = _shared(config, clock, supervisor)
-    buses = _buses(config.devices, clock)
+    shared = _shared(config, clock, supervisor, world)
+    buses = _buses(config.devices, clock, world)
     links = tuple(build_link(shared, each, buses[bus_of(each.config.can)]) for each in loaded)
     for link in links:
         _plan_sync(shared, link)
@@ -87,7 +96,7 @@ def build(config: Config, clock: Clock) -> System:
     supervisor.workers = [
         *_bus_workers(links),
         *(worker for link in links for worker in _workers(link)),
-        *_box_workers(shared, links),
+        *_box_workers(shared, links, world),
     ]
     supervisor.on_step = partial(_clock_stepped, shared.schedule, links)
     supervisor.overdue = partial(shared.schedule.overdue, JOB_LATE_S)
@@ -95,9 +104,9 @@ def build(config: Config, clock: Clock) -> System:
     return System(links, supervisor, shared.journal, shared.outbox, shared.cloud, shared.schedule)
 
 
-def _load(device: DeviceConfig, config: Config) -> Loaded:
+def _load(device: DeviceConfig, config: Config, world: Outside) -> Loaded:
     """Read the profile of a device and tighten its interlocks as the site wants."""
-    profile, database = load_profile(device.profile)
+    profile, database = world.load_profile(device.profile)
     tightened, ignored = tighten(profile, config.site)
     for line in ignored:
         log.warning("device %s: [site] %s", device.uid, line)
@@ -112,7 +121,7 @@ def _clock_stepped(schedule: Schedule, links: Sequence[Link]) -> None:
         link.poller.retry()
 
 
-def _shared(config: Config, clock: Clock, supervisor: Supervisor) -> Shared:
+def _shared(config: Config, clock: Clock, supervisor: Supervisor, world: Outside) -> Shared:
     stamp = Stamp.of(clock)
     journal = Journal(config.state_dir / JOURNAL_FILE, stamp, config.journal_max_bytes)
     facts = {"version": version(DISTRIBUTION), "site_override": config.site.override}
@@ -124,28 +133,30 @@ def _shared(config: Config, clock: Clock, supervisor: Supervisor) -> Shared:
         max_bytes=config.outbox_max_bytes,
     )
     platform, calls = config.platform, CALLS_OF_A_DEVICE * len(config.devices)
-    cloud = Cloud(platform.url, platform.key, clock, platform.deadline_s, platform.ca_file, calls)
-    schedule = Schedule(clock, lambda error: supervisor.fail(f"a job raised {error!r}"))
+    cloud = world.cloud(
+        platform.url, platform.key, clock, platform.deadline_s, platform.ca_file, calls
+    )
+    schedule = world.schedule(clock, lambda error: supervisor.fail(f"a job raised {error!r}"))
     channels = {each.uid: each.can.channel for each in config.devices}
     recorder = FlightRecorder(config.state_dir, config.recorder, channels, journal, clock)
-    return Shared(config, clock, journal, outbox, cloud, schedule, recorder, random.random)
+    return Shared(config, clock, journal, outbox, cloud, schedule, recorder, world.chance)
 
 
-def _buses(devices: Sequence[DeviceConfig], clock: Clock) -> dict[BusKey, Bus]:
+def _buses(devices: Sequence[DeviceConfig], clock: Clock, world: Outside) -> dict[BusKey, Bus]:
     """Make one receiver for each bus, however many devices are on it."""
     found: dict[BusKey, Bus] = {}
     for device in devices:
         key = bus_of(device.can)
         if key not in found:
             uids = ", ".join(each.uid for each in devices if bus_of(each.can) == key)
-            found[key] = _bus(device.can, uids, clock)
+            found[key] = _bus(device.can, uids, clock, world)
     return found
 
 
-def _bus(can: CanConfig, uids: str, clock: Clock) -> Bus:
+def _bus(can: CanConfig, uids: str, clock: Clock, world: Outside) -> Bus:
     settings = BusSettings(can.interface, can.channel, can.bitrate, can.fd, can.options)
     fan = Fan()
-    opens = partial(open_port, settings, clock.monotonic_s)
+    opens = partial(world.open_port, settings, clock.monotonic_s)
     return Bus(Receiver(opens, fan.take, on_trouble=partial(_note_bus, uids)), fan)
 
 
@@ -162,7 +173,7 @@ def _plan_sync(shared: Shared, link: Link) -> None:
     job = partial(
         jobs.sync, uid, link.observer, shared.cloud, shared.outbox, shared.clock, link.sync
     )
-    first_s = random.uniform(0, min(1.0, period_s))  # noqa: S311 - spreads load, no secret
+    first_s = shared.chance() * min(1.0, period_s)  # spreads the load of a fleet
     shared.schedule.every(period_s, job, sync_name(uid), first_s)
 
 
@@ -193,11 +204,11 @@ def _workers(link: Link) -> list[Worker]:
     ]
 
 
-def _box_workers(shared: Shared, links: Sequence[Link]) -> list[Worker]:
+def _box_workers(shared: Shared, links: Sequence[Link], world: Outside) -> list[Worker]:
     recorder = shared.recorder
     parts = {link.device.uid: (link.device, link.gate) for link in links}
     answers = handlers(parts, shared.journal, shared.clock, recorder.folder, recorder.counts)
-    door = LocalDoor(shared.config.state_dir, answers, shared.clock)
+    door = world.door(shared.config.state_dir, answers, shared.clock)
     return [
         Worker("door", door.run, door.stop, _beats(door)),
         Worker("recorder", recorder.run, recorder.stop, _beats(recorder), DISK_STUCK_S),
