@@ -183,15 +183,15 @@ def parse_period_us(text: str) -> int:
     """Return the period [us] that `1s`, `100ms`, `0.5s`, `1min` or `2` (seconds) means.
 
     Raises:
-        ValueError: it is none, or not a whole number of microseconds above 0.
+        ValueError: it is none, or not a whole number of microseconds from 1 to a day.
     """
     number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
     unit = text[len(number) :] or "s"
     if unit not in _PERIODS:
         raise ValueError(f"no unit {unit!r}, but one of {', '.join(_PERIODS)}")
     period_us = float(number) * _PERIODS[unit]
-    if not (period_us >= 1 and period_us == int(period_us)):
-        raise ValueError("not a whole number of microseconds above 0")
+    if not (1 <= period_us <= US_PER_DAY and period_us == int(period_us)):
+        raise ValueError("not a whole number of microseconds, up to a day")
     return int(period_us)
 
 

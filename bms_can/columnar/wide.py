@@ -95,7 +95,8 @@ class Grid:
         self._period_us = period_us
         self._tracks = [_Track(dtype, age_us) for dtype, age_us in columns]
         self._longest_us = max((age_us for _, age_us in columns), default=0)
-        self._next: int | None = None  # number of the first instant that is not settled
+        self._next: int | None = None  # number of the first instant of which there are rows to come
+        self._settled = NEVER  # number of the first instant that is not settled
         self._newest_us = NEVER
         self._heard = np.array([], np.int64)  # times of frames, sorted, the newest settled in front
         self.stretches = 0
@@ -109,9 +110,11 @@ class Grid:
         """Hear frames of one stretch: the times of all, and what those of each message said."""
         if not len(clock_us):
             return
+        first = -(-int(clock_us.min()) // self._period_us)
         if self._next is None:
-            self._next = -(-int(clock_us.min()) // self._period_us)
+            self._next, self._settled = first, NEVER
             self.stretches += 1
+        self._next = min(self._next, max(first, self._settled))  # a late frame can be the first
         self._newest_us = max(self._newest_us, int(clock_us.max()))
         heard_us = np.concatenate([self._heard, *(each.time_us for each in news)])
         self._heard = np.unique(heard_us)
@@ -129,7 +132,7 @@ class Grid:
         """
         if self._next is None:
             return
-        until_us = self._newest_us - REORDER_US if until_us is None else until_us
+        until_us = self._newest_us - REORDER_US - 1 if until_us is None else until_us
         last = until_us // self._period_us
         for numbers in self._numbers(self._next, last):
             instants = numbers * self._period_us
@@ -142,6 +145,7 @@ class Grid:
             elif known.any():
                 rows = np.flatnonzero(known)
                 yield instants[rows], [cells.take(rows) for cells in block]
+        self._settled = max(self._settled, last + 1)
         self._next = max(self._next, last + 1)
         for track in self._tracks:
             track.settle(until_us)

@@ -1,0 +1,264 @@
+"""The tables of a log say what the live path says about its frames: nothing more, nothing less."""
+
+import csv
+import gzip
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet
+import pytest
+
+from bms_can.codec import Codec
+from bms_can.columnar import export_log as module
+from bms_can.columnar import export_tables
+from bms_can.columnar.export_dir import Entry, held
+from bms_can.columnar.export_log import Exported, Failed, Task, export_log, versions
+from bms_can.columnar.export_plan import Options
+from bms_can.columnar.scan import scan
+from bms_can.database import Database, load
+from bms_can.errors import BadFrame
+from bms_can.frame import Frame
+from bms_can.logfile import open_log
+from tests.bms_can.columnar.battery import cell, energy, line, pack, write_dbc, write_log
+
+Rows = list[dict[str, Any]]
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def dbc(tmp_path: Path) -> Path:
+    """Give the battery's DBC."""
+    return write_dbc(tmp_path)
+
+
+def export(log: Path, dbc: Path, out: Path, **options: Any) -> Entry:  # noqa: ANN401 - as Options
+    """Export a log into a folder; return what the manifest says of it."""
+    chosen = Options(**options)
+    with held(out, "test", chosen) as folder:
+        task = Task(
+            str(log), log.name, str(dbc), load(dbc).sha256, chosen, str(folder.work),
+            versions("test"),
+        )  # fmt: skip
+        outcome = export_log(task)
+        assert isinstance(outcome, Exported), outcome
+        folder.commit(*outcome)
+        folder.save()
+        return folder.sources[str(log)]
+
+
+def rows(out: Path, message: str) -> Rows:
+    """Return the rows of a message in the order of the files."""
+    found: Rows = []
+    for path in sorted((out / f"message={message}").rglob("*.parquet")):
+        found += pa.parquet.ParquetFile(path).read().to_pylist()
+    return found
+
+
+def test_unknown_is_null_and_zero_is_zero(tmp_path: Path, dbc: Path) -> None:
+    """Out of range, a page that was not sent, a choice without a name: null. 0 V is 0 V."""
+    log = write_log(
+        tmp_path / "a.log",
+        [
+            line(1, pack(voltage=7321, current=-123, soc=255, state=7)),
+            line(2, pack()),
+            line(3, pack(state=3)),
+            line(4, cell(0, 3300)),
+            line(5, cell(1, 0)),
+        ],
+    )
+    entry = export(log, dbc, tmp_path / "out")
+    first, zero, unnamed = rows(tmp_path / "out", "Pack")
+    assert (first["voltage"], first["current"], first["soc"]) == (None, -12.3, None)
+    assert (first["state"], first["state_text"]) == (7, "not available")
+    assert (zero["voltage"], zero["current"], zero["soc"], zero["state_text"]) == (0, 0, 0, "idle")
+    assert (unnamed["state"], unnamed["state_text"]) == (3, None)
+    assert [(row["cell_1"], row["cell_2"]) for row in rows(tmp_path / "out", "Cells")] == [
+        (3300 * 0.001, None),
+        (None, 0.0),
+    ]
+    assert entry["impossible"] == {"Pack.soc": 1, "Pack.voltage": 1}
+
+
+def test_all_values_keeps_what_the_dbc_calls_impossible(tmp_path: Path, dbc: Path) -> None:
+    """Some DBCs have wrong ranges; what is not on the page stays unknown."""
+    log = write_log(tmp_path / "a.log", [line(1, pack(soc=255)), line(2, cell(1, 9000))])
+    entry = export(log, dbc, tmp_path / "out", all_values=True)
+    assert rows(tmp_path / "out", "Pack")[0]["soc"] == 255
+    assert rows(tmp_path / "out", "Cells")[0] | {"time": 0} == {
+        "time": 0, "channel": "can0", "page": 1, "cell_1": None, "cell_2": 9.0,
+    }  # fmt: skip
+    assert entry["impossible"] == {}
+
+
+def test_schema_names_unit_signal_and_origin(tmp_path: Path, dbc: Path) -> None:
+    """A file that is handed on says by itself what is in it."""
+    log = write_log(tmp_path / "a.log", [line(1, pack()), line(2, energy(2**64 - 1))])
+    export(log, dbc, tmp_path / "out")
+    (path,) = (tmp_path / "out" / "message=Pack").rglob("*.parquet")
+    schema = pa.parquet.read_schema(path)
+    assert schema.field("time").type == pa.timestamp("us", tz="UTC")
+    assert schema.field("voltage").metadata == {b"signal": b"Pack.voltage", b"unit": b"V"}
+    assert schema.field("time_").metadata[b"signal"] == b"Pack.time"
+    choices = json.loads(schema.field("state_text").metadata[b"choices"])
+    assert choices == {"0": "idle", "1": "charge", "7": "not available"}
+    assert schema.metadata == {
+        b"layout": b"1", b"tool": b"test", b"log": b"a.log", b"dbc": b"battery.dbc",
+        b"dbc_sha256": load(dbc).sha256.encode(), b"message": b"Pack", b"can_id": b"100",
+        b"extended": b"false",
+    }  # fmt: skip
+    assert rows(tmp_path / "out", "Energy")[0]["total"] == 2**64 - 1
+
+
+def test_midnight_parts_the_files_and_a_mixed_up_clock_loses_nothing(
+    tmp_path: Path, dbc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Days are those of the log, UTC; rows of a day keep their order; late rows get a part."""
+    times = [86_399.9, 86_400.0, 86_399.95, 5 * 86_400.0, 9 * 86_400.0, 20 * 86_400.0, 1.0]
+    log = write_log(tmp_path / "b.log", [line(at, pack(soc=n)) for n, at in enumerate(times)])
+    monkeypatch.setattr(module, "scan", lambda path: scan(path, chunk_frames=1))
+    export(log, dbc, tmp_path / "out")
+    found = {
+        str(path.relative_to(tmp_path / "out" / "message=Pack")): (
+            pa.parquet.ParquetFile(path).read()["soc"].to_pylist()
+        )
+        for path in (tmp_path / "out").rglob("*.parquet")
+    }
+    assert found == {
+        "date=2023-11-15/b.log.parquet": [0, 2], "date=2023-11-15/b.log~2.parquet": [6],
+        "date=2023-11-16/b.log.parquet": [1], "date=2023-11-20/b.log.parquet": [3],
+        "date=2023-11-24/b.log.parquet": [4], "date=2023-12-05/b.log.parquet": [5],
+    }  # fmt: skip
+
+
+def test_times_that_are_noise_are_refused(
+    tmp_path: Path, dbc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log whose times lie everywhere must not fill the disk with files."""
+    monkeypatch.setattr(export_tables, "MOST_FILES", 10)
+    log = write_log(tmp_path / "a.log", [line(n * 86_400, pack()) for n in range(12)])
+    database = load(dbc)
+    (tmp_path / "work").mkdir()
+    task = Task(
+        str(log), "a", str(dbc), database.sha256, Options(), str(tmp_path / "work"), versions("t")
+    )
+    outcome = export_log(task)
+    assert outcome == Failed(str(log), "makes more than 10 files: its times are noise", final=True)
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_bad_lines_and_frames_are_counted_with_their_numbers(tmp_path: Path, dbc: Path) -> None:
+    """Nothing is dropped in silence."""
+    log = write_log(
+        tmp_path / "a.log",
+        [line(1, pack()), "noise", line(2, "100#00"), line(3, cell(3, 0)), line(4, "7FF#00"),
+         line(5, "100#R"), line(6, pack(), "can1")],
+    )  # fmt: skip
+    entry = export(log, dbc, tmp_path / "out", channel="can0")
+    assert {key: entry[key] for key in ("frames", "decoded", "other_channels", "not_wanted")} == {
+        "frames": 5, "decoded": 1, "other_channels": 1, "not_wanted": 1,
+    }  # fmt: skip
+    assert entry["bad_lines"] == {
+        "format": {"count": 1, "first": [2]}, "remote frame": {"count": 1, "first": [6]},
+    }  # fmt: skip
+    assert entry["refused"] == {"Pack": {"length": 1}, "Cells": {"mux": 1}}
+
+
+def test_chosen_signals_alone_are_written(tmp_path: Path, dbc: Path) -> None:
+    """A message without a wanted signal makes no file."""
+    log = write_log(tmp_path / "a.log", [line(1, pack()), line(2, cell(0, 1))])
+    export(log, dbc, tmp_path / "out", signals=("Cells.cell_1",))
+    (path,) = (tmp_path / "out").rglob("*.parquet")
+    assert pa.parquet.read_schema(path).names == ["time", "channel", "cell_1"]
+
+
+def test_the_folder_is_one_data_set(tmp_path: Path, dbc: Path) -> None:
+    """Readers of hive-like folders see message and date as columns, and nothing else of ours."""
+    log = write_log(tmp_path / "a.log", [line(1, pack(soc=5)), line(90_000, pack(soc=6))])
+    export(log, dbc, tmp_path / "out")
+    found = pa.dataset.dataset(tmp_path / "out", format="parquet", partitioning="hive").to_table()
+    assert found["message"].to_pylist() == ["Pack", "Pack"]
+    assert found["date"].to_pylist() == ["2023-11-15", "2023-11-16"]
+    assert found["soc"].to_pylist() == [5, 6]
+
+
+def test_csv_says_the_same(tmp_path: Path, dbc: Path) -> None:
+    """Empty is unknown; numbers have all their digits."""
+    log = write_log(tmp_path / "a.log", [line(1.5, pack(voltage=3, soc=255, state=7))])
+    export(log, dbc, tmp_path / "out", format="csv")
+    (path,) = (tmp_path / "out").rglob("*.csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["time"] == "2023-11-15 00:00:01.500000Z"
+    assert float(row["voltage"]) == 3 * 0.1
+    assert (row["soc"], row["state_text"], row["channel"]) == ("", "not available", "can0")
+
+
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_the_same_log_makes_the_same_bytes(
+    tmp_path: Path, dbc: Path, monkeypatch: pytest.MonkeyPatch, pieces: int
+) -> None:
+    """Whatever the size of the pieces in which it is read, packed or not."""
+    lines = [
+        line(n / 7, pack(soc=n % 101), f"can{n % 5 % 2}") if n % 3 else line(n / 7, cell(n % 2, n))
+        for n in range(5000)
+    ]
+    plain = write_log(tmp_path / "a.log", lines)
+    first = export(plain, dbc, tmp_path / "first")
+    packed = tmp_path / "packed" / "a.log"
+    packed.parent.mkdir()
+    packed.write_bytes(gzip.compress(plain.read_bytes()) if pieces == 1 else plain.read_bytes())
+    if pieces > 1:
+        monkeypatch.setattr(module, "scan", lambda path: scan(path, chunk_frames=pieces))
+    second = export(packed, dbc, tmp_path / "second")
+    assert second["files"] == first["files"]
+
+
+def live_rows(log: Path, database: Database) -> dict[str, Rows]:
+    """Return what the live codec says about each frame of a log."""
+    codec = Codec(database)
+    found: dict[str, Rows] = {}
+    for frame in open_log(log):
+        if not isinstance(frame, Frame):
+            continue
+        try:
+            decoded = codec.decode(frame)
+        except BadFrame:
+            continue
+        if decoded is not None:
+            row = {key: sample.value for key, sample in decoded[1].items()}
+            at = datetime.fromtimestamp(round(frame.at_s * 1e6) // 10**6, UTC)
+            found.setdefault(decoded[0], []).append(row | {"second": at.replace(microsecond=0)})
+    return found
+
+
+@pytest.mark.parametrize("log", ["tests/data/ess_bau/half_minute.log"])
+def test_the_rows_are_those_of_the_live_codec(tmp_path: Path, log: str) -> None:
+    """Value by value, over a whole log."""
+    database = load(ROOT / "dbc" / "ess_bau.dbc")
+    export(ROOT / log, ROOT / "dbc" / "ess_bau.dbc", tmp_path)
+    expected = live_rows(ROOT / log, database)
+    assert expected
+    for message, lines in expected.items():
+        found = rows(tmp_path, message)
+        names = {
+            field.name: field.metadata[b"signal"].decode()
+            for path in (tmp_path / f"message={message}").rglob("*.parquet")
+            for field in pa.parquet.read_schema(path)
+            if field.metadata and b"choices" not in field.metadata
+        }
+        told = [
+            {key: row[name] for name, key in names.items() if row[name] is not None}
+            for row in found
+        ]
+        heard = [
+            {key: value for key, value in row.items() if key != "second" and value is not None}
+            for row in lines
+        ]
+        assert told == heard
+        assert [row["time"].replace(microsecond=0) for row in found] == [
+            row["second"] for row in lines
+        ]
