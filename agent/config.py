@@ -53,13 +53,17 @@ class PlatformConfig:
 
 @dataclass(frozen=True, slots=True)
 class CanConfig:
-    """[device.can]: arguments of python-can's Bus; `options` are those that we do not name."""
+    """[device.can]: arguments of python-can's Bus; `options` are those that we do not name.
+
+    `filter`: the kernel hands over only what the devices on this bus use, where it can (SocketCAN).
+    """
 
     interface: str
     channel: str
     bitrate: int | None
     fd: bool
     options: Mapping[str, object]
+    filter: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +246,7 @@ def _recorder(table: Table) -> RecorderRules:
 
 
 def _can(table: Table) -> CanConfig:
-    named = ("interface", "channel", "bitrate", "fd")
+    named = ("interface", "channel", "bitrate", "fd", "filter")
     options = {key: value for key, value in table.items() if key not in named}
     for key, value in options.items():
         if isinstance(value, dict):
@@ -253,6 +257,7 @@ def _can(table: Table) -> CanConfig:
         bitrate=table.integer("bitrate", None, minimum=1, maximum=8_000_000),
         fd=table.boolean("fd", False),  # noqa: FBT003 - default of a key
         options=options,
+        filter=table.boolean("filter", True),  # noqa: FBT003 - default of a key
     )
 
 

@@ -1,6 +1,6 @@
 """One battery as the agent knows it: its profile, its values, its way to the bus."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bms_can.control import ControlPort
@@ -18,6 +18,7 @@ class Device:
         read_only: it is configured to listen only.
         echo: the bus gives our own frames back, so that a frame counts as sent only then.
         listening_since_s: start of listening, monotonic [s].
+        bus_facts: returns how the bus is doing, for people.
         bus_doubt: returns why a frame could be late or lost on the bus now, "" while all is well.
     """
 
@@ -29,6 +30,7 @@ class Device:
     echo: bool
     listening_since_s: float
     bus_doubt: Callable[[], str] = str
+    bus_facts: Callable[[], Mapping[str, object]] = dict
 
     @property
     def table(self) -> SignalTable:

@@ -36,5 +36,6 @@ def box_facts(journal: Journal, device: Device) -> Mapping[str, object]:
         "tx_unsafe": device.control.unsafe,
         "foreign_master": device.control.foreign,
         "battery": device.profile.name,
+        "bus": device.bus_facts(),
         "journal_head": {"seq": sequence, "hash": head},
     }

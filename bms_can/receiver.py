@@ -82,6 +82,25 @@ class Receiver:
                 # Silence, not failure: reopen at once. A silent battery can still be told to open.
                 wait_s = FIRST_WAIT_S
 
+    def facts(self) -> dict[str, object]:
+        """Return how the bus is doing, for people; may be called from any thread."""
+        port, counts = self.port, self.counts
+        link = None if port is None else port.link
+        return {
+            "trouble": NOT_OPEN if port is None else port.trouble,
+            "doubt": self.doubt,
+            "state": None if link is None else link.state,
+            "bitrate": None if link is None else link.bitrate,
+            "restart_ms": None if link is None else link.restart_ms,
+            "opened": self.opened,
+            "frames": self.frames,
+            "lost": counts.lost,
+            "dropped": dict(counts.dropped),
+            "errors": dict(counts.errors),
+            "bus_off_recoveries": self.recovery.recoveries,
+            "buffer_bytes": counts.buffer_bytes,
+        }
+
     def stop(self) -> None:
         """Let `run` return within its poll time."""
         self._stop.set()
