@@ -37,7 +37,8 @@ def _lengths(plan: MessagePlan, exact: bool) -> tuple[int, int]:  # noqa: FBT001
 class _NumpyGroups:
     def __init__(self, keys: NDArray[np.uint32], lengths: NDArray[np.uint8]) -> None:
         order = np.argsort(keys)
-        self._keys, self._numbers = keys[order], order
+        few = len(keys) <= np.iinfo(np.uint16).max  # sorted faster
+        self._keys, self._numbers = keys[order], order.astype(np.uint16 if few else np.int64)
         self._lengths = lengths
 
     def __call__(self, chunk: Chunk) -> Iterator[Group]:

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bms_can.candump import TEXT_KEPT
+from bms_can.columnar import kernel
 from bms_can.columnar.block import Block
 from bms_can.columnar.chunk import Chunk
-from bms_can.columnar.lanes import Lane, fastest
+from bms_can.columnar.lane_kernel import KernelLane
+from bms_can.columnar.lane_numpy import numpy_lane
+from bms_can.columnar.lanes import Lane
 from bms_can.columnar.rows import Rows
 from bms_can.columnar.source import PACKED_SUFFIXES, Source
 from bms_can.errors import BadInput, BadLogLine
@@ -37,10 +40,15 @@ def scan(path: str | Path, *, chunk_frames: int = CHUNK_FRAMES) -> Iterator[Chun
     packed = path.suffix.lower() in PACKED_SUFFIXES
     suffix = (path.with_suffix("") if packed else path).suffix.lower()
     if holds_candump(suffix, _head(path)):
-        return _candump(path, rows, fastest())
+        return _candump(path, rows, _lane())
     if path.suffix.lower() in (".xz", ".zst"):
         raise BadInput(str(path), ["only candump text can be read so compressed; unpack it first"])
     return _entries(path, rows)
+
+
+def _lane() -> Lane:
+    library = kernel.library()
+    return numpy_lane if library is None else KernelLane(library)
 
 
 def _head(path: Path) -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import can
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -181,15 +182,15 @@ def test_only_bad_lines_still_make_a_chunk(log: Callable[[bytes], Path]) -> None
 
 def test_logs_of_other_kinds(tmp_path: Path) -> None:
     """A log that python-can reads becomes the same chunks."""
-    path = tmp_path / "x.asc"
-    path.write_text(
-        "date Mon Jan 6 10:00:00.000 2025\nbase hex  timestamps absolute\n"
-        "   1.500000 1  123             Rx   d 2 11 22\n"
-        "   2.500000 1  18FF50E5x       Rx   d 1 FF\n"
-    )
+    path = tmp_path / "x.blf"
+    with can.Logger(str(path)) as logger:
+        logger(can.Message(timestamp=1.5, arbitration_id=0x123, is_extended_id=False, data=[1]))
+        logger(can.Message(timestamp=2.0, arbitration_id=0x123, is_remote_frame=True))
+        logger(can.Message(timestamp=2.5, arbitration_id=0x123, data=[1, 2]))
     (chunk,) = scan(path)
-    assert list(frames(chunk)) == list(open_log(path))
-    assert chunk.line.tolist() == [1, 2]
+    assert list(frames(chunk)) == [each for each in open_log(path) if isinstance(each, Frame)]
+    assert chunk.line.tolist() == [1, 3]
+    assert chunk.bad_counts == {"remote frame": 1}
     assert chunk.extended.tolist() == [False, True]
 
 
