@@ -4,10 +4,12 @@ Devices on one bus share its socket: an adapter can be opened once, and a frame 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
 from agent.config import CanConfig, DeviceConfig
+from bms_can.bus import BusSettings
 from bms_can.database import Database, Key
 from bms_can.frame import Frame, frame_text
 from bms_can.layout import Field, field_of
@@ -39,6 +41,21 @@ class Fan:
 def bus_of(can: CanConfig) -> BusKey:
     """Return what tells one bus from another: interface, channel, and port for `udp_multicast`."""
     return can.interface, can.channel, can.options.get("port")
+
+
+def settings_of(can: CanConfig, filters: frozenset[Key] | None = None) -> BusSettings:
+    """Return what opens a bus; `filters`: the identifiers that are wanted, None: all."""
+    found = BusSettings(can.interface, can.channel, can.bitrate, can.fd, can.options)
+    return replace(found, filters=filters)
+
+
+def heard_ids(devices: Sequence[Loaded]) -> frozenset[Key]:
+    """Return the identifiers that a bus is opened for: all of the DBCs, and our control frames.
+
+    Not only those that a profile reads: the flight recorder keeps what the battery said.
+    """
+    named = (set(device.database.by_id) | _sends(device) for device in devices)
+    return frozenset().union(*named)
 
 
 def bus_mistakes(devices: Sequence[Loaded]) -> list[str]:

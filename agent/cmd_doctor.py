@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.buses import bus_of
+from agent.buses import bus_of, settings_of
 from agent.clock import Clock, SystemClock
 from agent.config import Config, load
 from agent.doctor import FAIL, UNKNOWN, Finding, Verdict, examine, exit_code
@@ -109,8 +109,7 @@ def _places(config: Config) -> list[Place]:
     found = []
     for key in dict.fromkeys(bus_of(device.can) for device in config.devices):
         here = [device for device in config.devices if bus_of(device.can) == key]
-        can = here[0].can
-        settings = BusSettings(can.interface, can.channel, can.bitrate, can.fd, can.options)
+        settings = settings_of(here[0].can)
         batteries = tuple((each.uid, loaded[each.uid][1], loaded[each.uid][0]) for each in here)
         found.append(Place(settings, batteries, any(not each.read_only for each in here)))
     return found

@@ -8,10 +8,10 @@ from functools import partial
 from importlib.metadata import version
 
 from agent import jobs
-from agent.buses import BusKey, Fan, Loaded, bus_mistakes, bus_of
+from agent.buses import BusKey, Fan, Loaded, bus_mistakes, bus_of, heard_ids, settings_of
 from agent.clock import Clock
 from agent.cloud import Cloud
-from agent.config import CanConfig, Config, DeviceConfig
+from agent.config import Config, DeviceConfig
 from agent.control_loop import ControlLoop
 from agent.deliver import Deliverer
 from agent.errors import BadConfig
@@ -28,7 +28,7 @@ from agent.schedule import Schedule
 from agent.site import tighten
 from agent.supervisor import Supervisor, Worker, notify_socket
 from agent.wiring_device import Bus, Link, Shared, build_link, sync_name
-from bms_can.bus import BusSettings, open_port
+from bms_can.bus import open_port
 from bms_can.profile_load import load_profile
 from bms_can.receiver import Receiver
 
@@ -87,7 +87,7 @@ def build(config: Config, clock: Clock, outside: Outside | None = None) -> Syste
         raise BadConfig(str(config.path), mistakes)
     supervisor = Supervisor(clock, notify_socket())
     shared = _shared(config, clock, supervisor, world)
-    buses = _buses(config.devices, clock, world)
+    buses = _buses(loaded, clock, world)
     links = tuple(build_link(shared, each, buses[bus_of(each.config.can)]) for each in loaded)
     for link in links:
         _plan_sync(shared, link)
@@ -142,19 +142,17 @@ def _shared(config: Config, clock: Clock, supervisor: Supervisor, world: Outside
     return Shared(config, clock, journal, outbox, cloud, schedule, recorder, world.chance)
 
 
-def _buses(devices: Sequence[DeviceConfig], clock: Clock, world: Outside) -> dict[BusKey, Bus]:
+def _buses(loaded: Sequence[Loaded], clock: Clock, world: Outside) -> dict[BusKey, Bus]:
     """Make one receiver for each bus, however many devices are on it."""
-    found: dict[BusKey, Bus] = {}
-    for device in devices:
-        key = bus_of(device.can)
-        if key not in found:
-            uids = ", ".join(each.uid for each in devices if bus_of(each.can) == key)
-            found[key] = _bus(device.can, uids, clock, world)
-    return found
+    there: dict[BusKey, list[Loaded]] = {}
+    for each in loaded:
+        there.setdefault(bus_of(each.config.can), []).append(each)
+    return {key: _bus(devices, clock, world) for key, devices in there.items()}
 
 
-def _bus(can: CanConfig, uids: str, clock: Clock, world: Outside) -> Bus:
-    settings = BusSettings(can.interface, can.channel, can.bitrate, can.fd, can.options)
+def _bus(devices: Sequence[Loaded], clock: Clock, world: Outside) -> Bus:
+    settings = settings_of(devices[0].config.can, heard_ids(devices))
+    uids = ", ".join(each.config.uid for each in devices)
     fan = Fan()
     opens = partial(world.open_port, settings, clock.monotonic_s)
     return Bus(Receiver(opens, fan.take, on_trouble=partial(_note_bus, uids)), fan)

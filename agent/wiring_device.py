@@ -126,6 +126,7 @@ def _device(loaded: Loaded, bus: Bus, clock: Clock) -> Device:
         read_only=config.read_only,
         echo=config.can.interface not in NO_ECHO,
         listening_since_s=clock.monotonic_s(),
+        bus_doubt=lambda: receiver.doubt,
     )
 
 
