@@ -163,13 +163,30 @@ def _sources(path: Path, options: Options) -> dict[str, Entry]:
     document = _read(manifest)
     if document is None:
         return {}
-    if (document.get("kind"), document.get("layout")) != (KIND, LAYOUT):
+    try:
+        kind, made_with = (document["kind"], document["layout"]), dict(document["options"])
+        sources = {str(entry["path"]): _checked(entry) for entry in document["sources"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(
+            str(manifest), ["is no manifest of an export; use another folder"]
+        ) from error
+    if kind != (KIND, LAYOUT):
         raise BadInput(str(manifest), [f"is no manifest of layout {LAYOUT}; use another folder"])
-    others = [key for key, value in options.values().items() if document["options"][key] != value]
+    others = [key for key, value in options.values().items() if made_with.get(key) != value]
     if others:
-        told = ", ".join(f"{key} = {json.dumps(document['options'][key])}" for key in others)
+        told = ", ".join(f"{key} = {json.dumps(made_with.get(key))}" for key in others)
         raise BadInput(str(manifest), [f"the folder was made with {told}; use another folder"])
-    return {entry["path"]: entry for entry in document["sources"]}
+    return sources
+
+
+def _checked(entry: Entry) -> Entry:
+    """Return an entry that has what is asked of it later."""
+    _ = (
+        entry["name"],
+        entry["dbc_sha256"],
+        [(file["path"], file["bytes"]) for file in entry["files"]],
+    )
+    return entry
 
 
 def new_attempt(work: Path) -> Path:
