@@ -161,7 +161,8 @@ class Case:
     def _start_of_life(self) -> Life:
         """Move the clock on, or start the machine anew; the battery goes with it."""
         if self._lives and self._chance.random() < REBOOTS:
-            self._clock.reboot(f"boot-{len(self._lives)}", self._chance.uniform(1.0, 500.0))
+            number = len(self._lives) + 1  # the first start is boot-1: no two may share a name
+            self._clock.reboot(f"boot-{number}", self._chance.uniform(1.0, 500.0))
             self._battery = rebased(self._battery.pack, self._clock.monotonic_s())
             self._figures.reboots += 1
         else:
