@@ -49,11 +49,16 @@ def settings_of(can: CanConfig, filters: frozenset[Key] | None = None) -> BusSet
     return replace(found, filters=filters)
 
 
-def heard_ids(devices: Sequence[Loaded]) -> frozenset[Key]:
+def heard_ids(devices: Sequence[Loaded]) -> frozenset[Key] | None:
     """Return the identifiers that a bus is opened for: all of the DBCs, and our control frames.
+
+    None: all that there are. So it is if the site wants that, or if code translates the frames of a
+    battery: only that code knows which ones.
 
     Not only those that a profile reads: the flight recorder keeps what the battery said.
     """
+    if any(each.profile.family or not each.config.can.filter for each in devices):
+        return None
     named = (set(device.database.by_id) | _sends(device) for device in devices)
     return frozenset().union(*named)
 

@@ -127,6 +127,7 @@ def _device(loaded: Loaded, bus: Bus, clock: Clock) -> Device:
         echo=config.can.interface not in NO_ECHO,
         listening_since_s=clock.monotonic_s(),
         bus_doubt=lambda: receiver.doubt,
+        bus_facts=receiver.facts,
     )
 
 
