@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from agent.cli_bus import add_bus_commands
+from agent.cli_inspect import add_inspect_commands
 from agent.cli_logs import add_log_commands
 from agent.cli_parts import Commands, formatter
 from agent.cli_parts import command as _command
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_local(commands)
     add_bus_commands(commands)
     add_log_commands(commands)
+    add_inspect_commands(commands)
     return parser
 
 

@@ -1,6 +1,5 @@
 """Gathers what `bms-agent doctor` judges: kernel, platform, disk, machine, the running agent."""
 
-import fcntl
 import os
 import re
 import socket
@@ -24,7 +23,7 @@ from agent.doctor_facts import AgentFacts, BoxFacts, BusFacts, DiskFacts, Platfo
 from agent.errors import CloudError
 from agent.facts import DISTRIBUTION
 from agent.local import BadRequest, NotRunning, ask
-from agent.lock import LOCK_FILE
+from agent.lock import held
 from bms_can.bus import BusSettings
 from bms_can.netlink import read_link
 
@@ -126,31 +125,14 @@ def _durable_write(folder: Path) -> tuple[str, float | None]:
 
 def look_at_agent(config: Config) -> AgentFacts:
     """Ask the running agent."""
-    path, held = str(config.path), _held(config.state_dir)
+    path, lock = str(config.path), held(config.state_dir)
     try:
         answer = ask(config.state_dir, {"do": "status"})
     except (NotRunning, BadRequest) as error:
-        return AgentFacts(path, held, words=str(error))
+        return AgentFacts(path, lock, words=str(error))
     devices = answer.get("devices")
     found: Mapping[str, Mapping[str, object]] = devices if isinstance(devices, dict) else {}
     return AgentFacts(path, held=True, answers=True, devices=found)
-
-
-def _held(state_dir: Path) -> bool | None:
-    """Tell whether a process holds the state directory (agent.lock), without touching it."""
-    try:
-        handle = os.open(state_dir / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def look_at_box(clock: Clock) -> BoxFacts:

@@ -40,3 +40,20 @@ def only_one(state_dir: Path) -> Iterator[None]:
         except OSError as error:
             raise JournalFailed(f"{LOCK_FILE}: {error.strerror}") from error
         yield
+
+
+def held(state_dir: Path) -> bool | None:
+    """Tell whether an agent holds the directory, without touching it; None: it cannot be told."""
+    try:
+        handle = os.open(state_dir / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False

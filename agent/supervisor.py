@@ -85,6 +85,11 @@ class Supervisor:
         self._failure = self._failure or why
         self._stop.set()
 
+    @property
+    def failure(self) -> str:
+        """Why the process must end, "" while all is well."""
+        return self._failure
+
     def run(self) -> int:
         """Run everything until `stop` or a failure; return the exit code."""
         threading.excepthook = self._note_death

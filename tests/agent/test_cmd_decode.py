@@ -1,0 +1,123 @@
+"""`bms-agent decode`: the frames of a log for people and for programs."""
+
+import json
+import os
+from pathlib import Path
+
+import cantools
+import pytest
+
+from agent.cli import main
+from tests.bms_can.columnar.battery import cell, energy, line, pack, write_dbc, write_log
+
+Capture = pytest.CaptureFixture[str]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def dbc(tmp_path: Path) -> Path:
+    """Give the battery's DBC."""
+    return write_dbc(tmp_path)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Give a log with one of each."""
+    return write_log(
+        tmp_path / "a.log",
+        [
+            line(1, pack(voltage=5123, current=-3, soc=255, state=7)),
+            line(2, cell(1, 3300), "can1"),
+            line(3, "7FF#0102"),
+            line(4, "100#00"),
+            line(5, energy(2**64 - 1)),
+            "noise",
+        ],
+    )
+
+
+def decode(capsys: Capture, *words: str | Path, code: int = 0) -> tuple[list[str], list[str]]:
+    """Run the command; return its lines on stdout and stderr."""
+    assert main(["decode", *map(str, words)]) == code
+    out, err = capsys.readouterr()
+    return out.splitlines(), err.splitlines()
+
+
+def test_a_line_a_frame_in_the_order_of_the_log(log: Path, dbc: Path, capsys: Capture) -> None:
+    """Units and names; what is not to be believed is a question mark with its raw value."""
+    out, err = decode(capsys, log, "--dbc", dbc)
+    signals = "voltage=512.3 V  current=-0.3 A  soc=? (raw 255)  state=not available"
+    assert out == [
+        f"(1700006401.000000) can0 Pack  {signals}  time=0 s  Time=0 s",
+        "(1700006402.000000) can1 Cells  page=1  cell_2=3.3 V",
+        "(1700006404.000000) can0 Pack  100#00  not decoded: length",
+        "(1700006405.000000) can0 Energy  total=18446744073709551615 Wh",
+    ]
+    assert err == [
+        f"{log}: 1 lines without a data frame: format",
+        f"{log}: 2 of 5 frames not decoded (--all)",
+    ]
+
+
+def test_all_shows_the_rest(log: Path, dbc: Path, capsys: Capture) -> None:
+    """Frames that the DBC does not have."""
+    out, _ = decode(capsys, log, "--dbc", dbc, "--all", "--message", "Cells")
+    assert out[2] == "(1700006403.000000) can0 -  7FF#0102  not decoded: not in the DBC"
+
+
+def test_json_has_full_numbers_and_nulls(log: Path, dbc: Path, capsys: Capture) -> None:
+    """One object a line; names of choices apart from the numbers."""
+    out, _ = decode(capsys, log, "--dbc", dbc, "--json", "--all")
+    first, cells, unknown, short, total = [json.loads(each) for each in out]
+    assert first == {
+        "time": 1700006401.0, "channel": "can0", "message": "Pack",
+        "signals": {"voltage": 5123 * 0.1, "current": -3 * 0.1, "soc": None, "state": 7,
+                    "time": 0, "Time": 0},
+        "names": {"state": "not available"},
+    }  # fmt: skip
+    assert cells["signals"] == {"page": 1, "cell_2": 3300 * 0.001}
+    assert unknown["not_decoded"] == "not in the DBC"
+    assert (short["frame"], short["not_decoded"]) == ("100#00", "length")
+    assert total["signals"] == {"total": 2**64 - 1}
+
+
+def test_filters(log: Path, dbc: Path, capsys: Capture) -> None:
+    """By message, signal and channel."""
+    out, _ = decode(capsys, log, "--dbc", dbc, "--signal", "Pack.v*", "--channel", "can0")
+    assert out[0] == "(1700006401.000000) can0 Pack  voltage=512.3 V"
+    out, _ = decode(capsys, log, "--dbc", dbc, "--message", "Cells", "--channel", "can1")
+    assert len(out) == 1
+    _, err = decode(capsys, log, "--dbc", dbc, "--signal", "nope", code=os.EX_CONFIG)
+    assert err == [f"{dbc}: --signal nope: not in the DBC"]
+
+
+def test_no_frame_is_no_success(tmp_path: Path, dbc: Path, capsys: Capture) -> None:
+    """A log that the DBC does not explain at all ends with 1."""
+    log = write_log(tmp_path / "b.log", [line(1, "7FF#00")])
+    out, _ = decode(capsys, log, "--dbc", dbc, code=1)
+    assert out == []
+
+
+def test_values_are_those_of_cantools(capsys: Capture) -> None:
+    """Over a whole log, bit for bit, where they are inside of the range."""
+    dbc = ROOT / "dbc" / "ess_bau.dbc"
+    log = ROOT / "tests" / "data" / "ess_bau" / "half_minute.log"
+    database = cantools.database.load_file(dbc)
+    assert isinstance(database, cantools.database.can.Database)
+    out, _ = decode(capsys, log, "--dbc", dbc, "--json", "--all")
+    frames = [text.split() for text in log.read_text().splitlines() if text.startswith("(")]
+    compared = 0
+    for text, frame in zip(out, frames, strict=True):
+        shown = json.loads(text)
+        if "signals" not in shown:
+            continue
+        can_id, _, data = frame[2].partition("#")
+        expected = database.decode_message(
+            int(can_id, 16), bytes.fromhex(data), decode_choices=False
+        )
+        assert isinstance(expected, dict)
+        for name, value in shown["signals"].items():
+            assert value is None or value == expected[name]
+            compared += value is not None
+        assert shown["signals"].keys() == expected.keys()
+    assert compared > 1000
