@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from bms_can.integrity import CRCS
+
 Bytes = npt.NDArray[np.uint8]
 
 LEAST_PAYLOADS = 12
@@ -23,9 +25,8 @@ SHARE = 0.95
 MOST_PAYLOADS = 256
 ENDS = 2  # in long frames only so many bytes from either end are tried
 CLASSICAL = 8
-POLYNOMIALS = (0x07, 0x1D, 0x2F, 0x31, 0x39, 0x9B, 0xA7, 0xD5)
-NAMES = {0x07: "crc8", 0x1D: "crc8-sae-j1850", 0x2F: "crc8-autosar"}
-NAMED_STARTS = {0x07: (0x00, 0x00), 0x1D: (0xFF, 0xFF), 0x2F: (0xFF, 0xFF)}
+COMMON = {0x07, 0x1D, 0x2F, 0x31, 0x39, 0x9B, 0xA7, 0xD5}
+POLYNOMIALS = tuple(sorted(COMMON | {crc.polynomial for crc in CRCS.values()}))
 
 
 def _table(polynomial: int) -> Bytes:
@@ -204,19 +205,15 @@ def _sum_names(size: int, constant: int, can_id: int) -> tuple[str, str]:
 
 def _crc_names(polynomial: int, size: int, constant: int) -> tuple[str, str]:
     """Return the profile's name of a CRC and its words; the constant tells start and final."""
-    start, final = NAMED_STARTS.get(polynomial, (0, 0))
-    if constant == _constant(polynomial, size, start, final):
-        name = NAMES.get(polynomial, "")
-        return name, f"CRC-8, polynomial 0x{polynomial:02X}" + (f" ({name})" if name else "")
+    kind = f"CRC-8, polynomial 0x{polynomial:02X}"
+    for name, crc in CRCS.items():
+        found = _constant(polynomial, size, crc.start, crc.final)
+        if crc.polynomial == polynomial and found == constant:
+            return name, f"{kind} ({name})"
     for start, final in ((0, 0), (0xFF, 0xFF), (0xFF, 0), (0, 0xFF)):
         if constant == _constant(polynomial, size, start, final):
-            return "", (
-                f"CRC-8, polynomial 0x{polynomial:02X}, start 0x{start:02X}, final 0x{final:02X}"
-            )
-    return "", (
-        f"CRC-8, polynomial 0x{polynomial:02X}, and a constant 0x{constant:02X}"
-        " (a start value or a data id)"
-    )
+            return "", f"{kind}, start 0x{start:02X}, final 0x{final:02X}"
+    return "", f"{kind}, and a constant 0x{constant:02X} (a start value or a data id)"
 
 
 def _constant(polynomial: int, size: int, start: int, final: int) -> int:

@@ -1,0 +1,221 @@
+"""Sections of a draft besides the operating status: alarms, telemetry, integrity, frames. Pure."""
+
+from bms_can.database import Database
+from bms_can.drafting.guess import Candidate, alarm_groups, candidates
+from bms_can.drafting.plan import Plan
+from bms_can.drafting.toml_text import comment, glob, listed, off, quoted
+from bms_can.drafting.vocabulary import COMMAND, MESSAGE_FOR, words_of
+from bms_can.examine.dbc_tally import Named
+from bms_can.examine.judge_bits import covering
+from bms_can.examine.signal_tally import SignalTally
+from bms_can.examine.stream import Stream
+from bms_can.layout import wire_length
+from bms_can.profile_telemetry import FIELD_UNITS
+
+Part = tuple[list[str], list[str], list[str]]  # lines, messages used, questions
+
+TELEMETRY = (
+    "soc",
+    "soh",
+    "total_voltage",
+    "highest_cell_voltage",
+    "lowest_cell_voltage",
+    "highest_cell_temp",
+    "lowest_cell_temp",
+)
+FACTORS = {("mv", "V"): "0.001", ("kv", "V"): "1000"}
+WHOLE = 0.999  # share at which a counter or checksum may be checked
+LEAST_FRAMES = 50
+ALARM_SCORE = 0.6
+OFTEN = 0.01
+
+
+def telemetry_lines(plan: Plan) -> Part:
+    """Return the section [telemetry]."""
+    lines: list[str] = []
+    used: list[str] = []
+    for name in TELEMETRY:
+        found = plan.best(name)
+        if found is None:
+            continue
+        lines += comment(f"Guess (confidence {found.score:.2f}): {_reasons(plan, found)}.")
+        lines.append(f"{name} = {_source(found, FIELD_UNITS[name])}")
+        used.append(found.message.name)
+    return (["[telemetry]", *lines] if lines else []), used, []
+
+
+def _source(found: Candidate, wanted: str) -> str:
+    factor = FACTORS.get(((found.signal.unit or "").lower(), wanted))
+    if factor is not None:
+        return f"{{ signal = {quoted(found.name)}, factor = {factor}, unit = {quoted(wanted)} }}"
+    if (found.signal.unit or "") == "°" or (found.signal.unit or "").lower() == "deg":
+        return f"{{ signal = {quoted(found.name)}, unit = {quoted(wanted)} }}"
+    return quoted(found.name)
+
+
+def tally_of(plan: Plan, name: str) -> SignalTally | None:
+    """Return what a log showed of a signal."""
+    dbc = None if plan.seen is None else plan.seen.evidence.dbc
+    return None if dbc is None else dbc.signals.get(Named(plan.channel, name))
+
+
+def _reasons(plan: Plan, found: Candidate) -> str:
+    return "; ".join(found.reasons) + _seen(plan, found)
+
+
+def _seen(plan: Plan, found: Candidate) -> str:
+    tally = tally_of(plan, found.name)
+    if tally is None:
+        return ""
+    unit = found.signal.unit or ""
+    return f"; {tally.low:.6g} to {tally.high:.6g} {unit} seen".rstrip()
+
+
+def alarm_lines(plan: Plan) -> Part:
+    """Return the sections [[alarms]], one for each message of the battery."""
+    found = [c for c in candidates(plan.database, "alarm", plan.heard) if c.score >= ALARM_SCORE]
+    groups = dict(alarm_groups(found))
+    ours = {name: group for name, group in groups.items() if MESSAGE_FOR.search(words_of(name))}
+    ours = ours or groups
+    lines: list[str] = []
+    for name, group in ours.items():
+        lines += _alarm_group(name, group)
+        always = [each.name for each in group if _always_on(plan, each)]
+        if always:
+            lines += comment(
+                f"TODO: never zero in the log: {', '.join(always)}. Are they on, or is"
+                " 0 not their rest?"
+            )
+        lines.append("")
+    others = [f"{name} ({len(group)})" for name, group in groups.items() if name not in ours]
+    if others:
+        lines += comment(
+            f"Other messages with such signals, by name not the battery's: {', '.join(others)}"
+        )
+    asked = "Level of each alarm (1 to 3), and which of them keep the contactor open?"
+    return lines, list(ours), [asked] if ours else []
+
+
+def _always_on(plan: Plan, one: Candidate) -> bool:
+    tally = tally_of(plan, one.name)
+    return tally is not None and tally.distinct is not None and 0 not in tally.distinct
+
+
+def _alarm_group(message: str, group: list[Candidate]) -> list[str]:
+    lines = comment(
+        f"Guess (confidence {group[0].score:.2f}): signals of {message}, by their names. Not zero"
+        " counts as active. TODO: the level is not in the DBC, 2 is a stand-in."
+    )
+    return [
+        *lines,
+        "[[alarms]]",
+        f"signals = {listed([glob(one.name) for one in group])}",
+        'active = "nonzero"',
+        "level = 2",
+    ]
+
+
+def integrity_lines(plan: Plan, messages: list[str]) -> tuple[list[str], list[str]]:
+    """Return the sections [[integrity]]: what held in the log and has a signal in the DBC."""
+    lines: list[str] = []
+    questions: list[str] = []
+    for name in messages:
+        stream = plan.stream(name)
+        if stream is None:
+            continue
+        keys, words = _integrity(plan.database, name, stream)
+        if keys:
+            lines += comment("; ".join(words))
+            lines += ["[[integrity]]", f"messages = [{quoted(name)}]", *keys, ""]
+        elif words:
+            lines += [*comment(f"TODO: {name}: {'; '.join(words)}"), ""]
+    return lines, questions
+
+
+def _integrity(database: Database, name: str, stream: Stream) -> tuple[list[str], list[str]]:
+    """Return the keys of a rule, and what they rest on."""
+    keys: list[str] = []
+    words: list[str] = []
+    message = database.messages[name]
+    counter = next((each for each in stream.counters if not each.is_page), None)
+    if counter is not None:
+        signal = covering(message, counter.mask())
+        held = counter.share >= WHOLE and counter.steps >= LEAST_FRAMES and not counter.low
+        words.append(
+            f"counts up in {counter.good} of {counter.steps} steps, {counter.modulo} values"
+        )
+        if signal and held:
+            keys += [f"counter = {quoted(signal)}", f"modulo = {counter.modulo}"]
+        elif not signal:
+            words.append(f"the DBC has no signal for the counter in byte {counter.byte}")
+    checksum = stream.checksum
+    if checksum is not None:
+        signal = covering(message, 0xFF << 8 * checksum.byte)
+        words.append(f"{checksum.words} holds in {checksum.good} of {checksum.frames} frames")
+        enough = checksum.share >= WHOLE and checksum.frames >= LEAST_FRAMES
+        if signal and checksum.name and enough:
+            keys += [f"checksum = {quoted(signal)}", f"algorithm = {quoted(checksum.name)}"]
+        elif not signal:
+            words.append(f"the DBC has no signal for the checksum in byte {checksum.byte}")
+    return keys, words
+
+
+def frame_lines(plan: Plan, messages: list[str]) -> tuple[list[str], list[str]]:
+    """Return the section [frames]: lengths that differ from the DBC's, commented out."""
+    lines: list[str] = []
+    questions: list[str] = []
+    for name in messages:
+        stream = plan.stream(name)
+        stated = wire_length(plan.database.messages[name].length)
+        if stream is None or not stated or set(stream.lengths) <= {stated}:
+            continue
+        sizes = ", ".join(f"{count} with {size}" for size, count in stream.lengths.most_common())
+        lines += comment(
+            f"TODO: the DBC says {stated} bytes for {name}; frames in the log: {sizes}. Frames of"
+            " another length are not used. If the firmware really sends them:"
+        )
+        longest = stream.lengths.most_common(1)[0][0]
+        lines += off([f"{quoted(name)} = {{ length = {longest} }}"])
+        questions.append(f"How long is {name}? DBC {stated} bytes; log: {sizes}.")
+    return (["[frames]", *lines] if lines else []), questions
+
+
+def signal_lines(plan: Plan, messages: list[str]) -> list[str]:
+    """Return the section [signals]: sentinels and wrong ranges, commented out."""
+    lines: list[str] = []
+    dbc = None if plan.seen is None else plan.seen.evidence.dbc
+    for key, tally in {} if dbc is None else dbc.signals.items():
+        if key.channel != plan.channel or key.name.split(".", 1)[0] not in messages:
+            continue
+        if tally.ones.count:
+            lines += comment(
+                f"TODO: {tally.ones.count} of {tally.frames} values of {key.name} are all ones:"
+                " not available?"
+            )
+            lines += off([f"{quoted(key.name)} = {{ sentinels = [{tally.field.highest}] }}"])
+        elif tally.outside.count > OFTEN * tally.frames:
+            lines += comment(
+                f"TODO: {tally.outside.count} of {tally.frames} values of {key.name} are outside of"
+                f" the DBC's range; {tally.low:.6g} to {tally.high:.6g} were seen. Is the"
+                " range wrong?"
+            )
+            limits = f"minimum = {tally.low:.6g}, maximum = {tally.high:.6g}"
+            lines += off([f"{quoted(key.name)} = {{ {limits} }}"])
+    return ["[signals]", *lines] if lines else []
+
+
+def command_lines(plan: Plan) -> list[str]:
+    """Return what could carry commands, as comments only."""
+    lines = comment(
+        "A wrong command frame can move a contactor. So none is drafted: [commands], [interlocks]"
+        " and [[guard]] are written by a person from the maker's document (docs/profile.md)."
+    )
+    found = [m for m in plan.database.messages.values() if COMMAND.search(words_of(m.name))]
+    for message in found[:5]:
+        heard = (plan.heard or {}).get(message.name, 0)
+        names = ", ".join(signal.name for signal in message.signals[:10])
+        lines += comment(
+            f"May carry commands, by its name: {message.name} (0x{message.frame_id:X}), {heard}"
+            f" frames in the log; signals {names}"
+        )
+    return lines

@@ -1,0 +1,186 @@
+"""Signals that may play a role, best first, each with its reasons. Pure."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from cantools.database.can import Message, Signal
+
+from bms_can.database import Database
+from bms_can.drafting.vocabulary import (
+    CLOSED_WORDS,
+    MESSAGE_AGAINST,
+    MESSAGE_FOR,
+    MUST_BE_STRONG,
+    NOT_STATE,
+    OPEN_WORDS,
+    ROLES,
+    STATE_WORDS,
+    Role,
+    words_of,
+)
+
+MOST_CONTACTOR_BITS = 4
+MOST_STATE_BITS = 8
+MOST_ALARM_BITS = 2
+MOST_SCORE = 0.95  # a name is never certain
+LEAST_MEASURED_BITS = 7  # a percentage needs as many
+NAME_SCORE, STRONG_SCORE, UNIT_SCORE, CHOICES_SCORE, SEEN_SCORE = 0.4, 0.2, 0.15, 0.25, 0.1
+MUX_SCORE, MESSAGE_SCORE, WRONG_MESSAGE_SCORE, COMMENT_SCORE = -0.1, 0.1, -0.3, -0.1
+
+
+class Candidate(NamedTuple):
+    """A signal that may play a role.
+
+    Attributes:
+        name: "Message.Signal"; score: 0 to 1; reasons: for people.
+    """
+
+    name: str
+    message: Message
+    signal: Signal
+    score: float
+    reasons: tuple[str, ...]
+
+
+def candidates(
+    database: Database, role: str, heard: Mapping[str, int] | None = None
+) -> list[Candidate]:
+    """Return the signals that may play a role, the most likely first.
+
+    Args:
+        database: where to look.
+        role: a key of `ROLES`.
+        heard: frames by message name, None: there is no log. What is not heard comes last.
+    """
+    found = []
+    for name, (message, signal) in database.signals.items():
+        candidate = _candidate(name, message, signal, role)
+        if candidate is not None:
+            found.append(candidate if heard is None else _with_log(candidate, heard))
+    best_first = sorted(found, key=lambda each: -each.score)
+    return [each._replace(score=min(each.score, MOST_SCORE)) for each in best_first]
+
+
+def _candidate(name: str, message: Message, signal: Signal, role: str) -> Candidate | None:
+    rule = ROLES[role]
+    words = words_of(signal.name)
+    comment = (signal.comment or "").strip()
+    by_name = rule.wanted.search(words)
+    by_comment = rule.wanted.search(comment)
+    if not (by_name or by_comment) or rule.against.search(words):
+        return None
+    if not by_name and rule.against.search(comment):
+        return None
+    if not _unit_fits(rule, signal) or not _form_fits(role, signal):
+        return None
+    strong = rule.strong.search(words) or rule.strong.search(comment)
+    message_words = words_of(message.name)
+    if role in MUST_BE_STRONG and not strong:
+        return None
+    if not rule.also.search(f"{words} {comment} {message_words}"):
+        return None
+    reasons = [f'name "{signal.name}"' if by_name else f'comment "{_short(comment)}"']
+    score = NAME_SCORE if by_name else NAME_SCORE + COMMENT_SCORE
+    score += MESSAGE_SCORE if MESSAGE_FOR.search(f"{message_words} {words}") else 0.0
+    of_alarms = role != "alarm" and ROLES["alarm"].wanted.search(message_words)
+    wrong = MESSAGE_AGAINST.search(message_words) or of_alarms
+    score += WRONG_MESSAGE_SCORE if wrong else 0.0
+    if strong:
+        score += STRONG_SCORE
+    if rule.units and (signal.unit or "").lower() in rule.units:
+        score += UNIT_SCORE
+        reasons.append(f'unit "{signal.unit}"')
+    if meaning := _choices_say(role, signal):
+        score += CHOICES_SCORE
+        reasons.append(f"values named {meaning}")
+    if signal.multiplexer_ids:
+        score += MUX_SCORE
+    return Candidate(name, message, signal, score, tuple(reasons))
+
+
+def _with_log(candidate: Candidate, heard: Mapping[str, int]) -> Candidate:
+    frames = heard.get(candidate.message.name, 0)
+    if not frames:
+        reasons = (*candidate.reasons, "its message is not in the log")
+        return candidate._replace(score=candidate.score - 0.5, reasons=reasons)
+    reasons = (*candidate.reasons, f"{frames} frames in the log")
+    return candidate._replace(score=candidate.score + SEEN_SCORE, reasons=reasons)
+
+
+def _unit_fits(rule: Role, signal: Signal) -> bool:
+    """Tell whether the unit does not speak against it: the right one, or none stated."""
+    unit = (signal.unit or "").strip().lower()
+    return not rule.units or not unit or unit in rule.units
+
+
+def _form_fits(role: str, signal: Signal) -> bool:
+    bits = int(signal.length)
+    if role == "contactor":
+        return bits <= MOST_CONTACTOR_BITS and not bool(signal.is_multiplexer)
+    if role == "state":
+        several = len(signal.choices or {}) > 2  # noqa: PLR2004 - a switch is no state
+        return bits <= MOST_STATE_BITS and several and bool(state_values(signal))
+    if role == "alarm":
+        return bits <= MOST_ALARM_BITS and not bool(signal.is_multiplexer)
+    return bits >= LEAST_MEASURED_BITS and not _is_named(signal)
+
+
+def _is_named(signal: Signal) -> bool:
+    """Tell whether most values have names: then it is no measurement."""
+    most: int = max(2, (1 << min(int(signal.length), 8)) // 4)
+    return len(signal.choices or {}) > most
+
+
+def _choices_say(role: str, signal: Signal) -> str:
+    if role == "contactor":
+        closed, opened = contactor_values(signal)
+        return f"{', '.join(closed)} / {', '.join(opened)}" if closed and opened else ""
+    if role == "state":
+        return ", ".join(str(name) for _, name in sorted(state_values(signal).items()))
+    return ""
+
+
+def contactor_values(signal: Signal) -> tuple[list[str], list[str]]:
+    """Return the names of values that mean closed, and those that mean open."""
+    names = [str(name) for name in (signal.choices or {}).values()]
+    closed = [name for name in names if CLOSED_WORDS.match(_last_word(name))]
+    opened = [name for name in names if OPEN_WORDS.match(_last_word(name))]
+    return closed, opened
+
+
+def _last_word(name: str) -> str:
+    """Return what a choice says: BMS_CTRSTATE_CLOSED says closed."""
+    words = words_of(name).split()
+    return words[-1] if words else ""
+
+
+def state_values(signal: Signal) -> dict[int, str]:
+    """Return the choices whose meaning is plain: operating status -> name of the choice."""
+    found: dict[int, str] = {}
+    for name in (signal.choices or {}).values():
+        words = words_of(str(name))
+        for status, pattern in STATE_WORDS.items():
+            if pattern.match(words) and not NOT_STATE.search(words) and status not in found:
+                found[status] = str(name)
+    return found
+
+
+def best(
+    database: Database, role: str, heard: Mapping[str, int] | None, least: float = 0.5
+) -> Candidate | None:
+    """Return the most likely signal for a role, None if none is likely."""
+    found = candidates(database, role, heard)
+    return found[0] if found and found[0].score >= least else None
+
+
+def alarm_groups(found: list[Candidate]) -> Iterator[tuple[str, list[Candidate]]]:
+    """Yield the candidates for alarms message by message."""
+    groups: dict[str, list[Candidate]] = {}
+    for each in found:
+        groups.setdefault(each.message.name, []).append(each)
+    yield from groups.items()
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else f"{line[:57]}..."  # noqa: PLR2004 - a line of a profile
