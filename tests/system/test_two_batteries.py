@@ -10,7 +10,7 @@ import pytest
 from tests.ems_process import Ems
 from tests.second_battery import second_battery
 from tests.system.plant import FINISHED, quick_profile, until
-from tests.system.test_run_process import GROUP, Process, free_udp_port, multicast_trouble
+from tests.system.process import GROUP, Process, free_udp_port, multicast_trouble
 
 CONFIG = """\
 [platform]
