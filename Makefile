@@ -5,7 +5,7 @@ SETUP := .venv/.ready
 LOOPS := bms_can/columnar/kernel_text.c bms_can/columnar/kernel_fields.c
 KERNEL := bms_can/columnar/libkernel.so
 
-.PHONY: demo test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry bench-replay kernel setup lock clean
+.PHONY: demo test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry bench-replay columnar-proof kernel setup lock clean
 demo: $(SETUP)
 	$(BIN)/bms-agent demo
 
@@ -47,6 +47,16 @@ simulate: $(SETUP)
 CASES ?= 100000
 expiry: $(SETUP)
 	$(BIN)/python -m bench.expiry --cases $(CASES)
+
+# Logs as columns against cantools, the live codec and the line parser; LINES mutated lines, FRAMES random frames.
+LINES ?= 1000000
+FRAMES ?= 1000000
+columnar-proof: $(SETUP) $(KERNEL)
+	$(BIN)/python -m bench.columnar_proof --lines $(LINES) --frames $(FRAMES)
+
+# Us and others on one log of N frames. The others are installed into .venv-bench.
+bench-replay: $(SETUP) $(KERNEL)
+	$(BIN)/python -m bench.replay $(if $(N),--frames $(N))
 
 # Minutes, not seconds. What survives is explained in docs/safety.md.
 mutants: .venv-mutants/.ready

@@ -36,7 +36,8 @@ class Payloads:
         bits = self._bits(plan.place)
         if plan.field.is_float:
             number = bits.astype(f"u{plan.field.length // 8}").view(FLOATS[plan.field.length])
-            return number.astype(np.float64)
+            with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+                return number.astype(np.float64)
         sign = np.uint64(plan.field.sign)
         return ((bits ^ sign) - sign).astype(plan.raw_type)
 
