@@ -37,6 +37,7 @@ def main(arguments: Namespace) -> int:
                 _run(arguments, job, shown)
             except (EngineLost, OSError) as error:
                 failure = str(error)
+        folder.clear()
     _summary(arguments, job.report)
     if failure:
         _say(failure)

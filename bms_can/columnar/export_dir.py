@@ -124,11 +124,15 @@ class ExportDir:
         """
         for folder in sorted(self.work.glob("w-*")):
             commit = _read(folder / COMMIT)
-            if commit is None:
-                shutil.rmtree(folder)
-            else:
+            if commit is not None:
                 self._finish(folder, commit["entry"], commit["gone"])
         self.save()
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove files that nobody waits for any more, such as those of a lost worker."""
+        for folder in self.work.glob("w-*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

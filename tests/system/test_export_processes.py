@@ -1,0 +1,146 @@
+"""Exports that are killed, side by side, and on a cluster: always the same bytes in the end."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.system.export_rig import FRAMES, LOGS, Rig, kill_one, readable, start, wait_for
+
+KILLS = 2
+BIG_FRAMES = 60_000
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Rig:
+    """Give logs and the tables that they must become."""
+    return Rig(tmp_path_factory.mktemp("export"))
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_killed_at_any_moment_nothing_half_written_is_seen(rig: Rig, number: int) -> None:
+    """What stands in the folder is whole; the next run completes it to the same bytes."""
+    assert kill_one(rig, f"kill-{number}", random.Random(number), 0.4) == []  # noqa: S311 - chance
+    assert readable(rig.folder / f"kill-{number}") == LOGS * FRAMES
+
+
+def test_two_at_once_are_refused(rig: Rig) -> None:
+    """The second process says so and ends."""
+    out = rig.folder / "both"
+    first = start(*rig.words("both"))
+    wait_for((out / ".export" / "lock").exists, "holds the folder")
+    os.kill(first.pid, signal.SIGSTOP)
+    try:
+        second = start(*rig.words("both"))
+        told, _ = second.communicate(timeout=30)
+    finally:
+        os.kill(first.pid, signal.SIGCONT)
+    first.communicate(timeout=30)
+    assert (first.returncode, second.returncode) == (0, os.EX_CONFIG)
+    assert "another export is writing into this folder" in told
+    assert rig.mistakes("both", complete=True) == []
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process started to work."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return [each for each in map(int, listed) if b"spawn_main" in cmdline(each)]
+
+
+def cmdline(pid: int) -> bytes:
+    """Return the command line of a process, empty if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def attempts(out: Path, pid: int) -> list[Path]:
+    """Return the folders in which a process writes."""
+    return list((out / ".export").glob(f"w-*-{pid}-*"))
+
+
+@pytest.fixture(scope="module")
+def big(tmp_path_factory: pytest.TempPathFactory) -> Rig:
+    """Give logs that take a moment."""
+    return Rig(tmp_path_factory.mktemp("big"), count=6, frames=BIG_FRAMES)
+
+
+def test_a_killed_process_loses_no_log(big: Rig) -> None:
+    """Two processes, one is killed while it writes: the same bytes, exit 0."""
+    exporter = start(*big.words("jobs", "--jobs", 2))
+    out = big.folder / "jobs"
+    victims: list[int] = []
+
+    def one_writes() -> bool:
+        victims[:] = [pid for pid in children(exporter.pid) if attempts(out, pid)]
+        return bool(victims) or exporter.poll() is not None
+
+    wait_for(one_writes, "a process writes")
+    os.kill(victims[0], signal.SIGKILL)
+    told, _ = exporter.communicate(timeout=60)
+    assert exporter.returncode == 0, told
+    assert "6 logs exported, 0 unchanged, 0 failed" in told
+    assert big.mistakes("jobs", complete=True) == []
+
+
+def test_killed_itself_an_export_leaves_no_process(big: Rig) -> None:
+    """Its processes end with it; what they had begun does not count."""
+    exporter = start(*big.words("orphans", "--jobs", 2))
+    wait_for(lambda: len(children(exporter.pid)) == 2, "works")
+    workers = children(exporter.pid)
+    exporter.kill()
+    exporter.communicate()
+    wait_for(lambda: not any(map(cmdline, workers)), "all are gone")
+    assert big.mistakes("orphans", complete=False) == []
+
+
+@contextmanager
+def dask(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """Run a scheduler and two workers on loopback; give address and workers."""
+    file = folder / "scheduler.json"
+    with ExitStack() as stack:
+
+        def run(*words: str) -> subprocess.Popen[bytes]:
+            process = subprocess.Popen(  # noqa: S603 - our own words
+                [sys.executable, "-m", "dask", *words, "--scheduler-file", str(file)],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "DASK_DISTRIBUTED__WORKER__DAEMON": "false"},
+                cwd=folder,
+            )
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            return process
+
+        run("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show")
+        worker = ("worker", "--no-nanny", "--nthreads", "1", "--no-dashboard")
+        workers = [run(*worker, "--host", "127.0.0.1") for _ in range(2)]
+        wait_for(file.exists, "the scheduler tells its address")
+        yield json.loads(file.read_text(encoding="utf-8"))["address"], workers
+
+
+def test_dask_makes_the_same_bytes_though_a_worker_is_killed(big: Rig, tmp_path: Path) -> None:
+    """Two workers, one is killed with -9 while it writes: no log is lost, no byte differs."""
+    with dask(tmp_path) as (address, workers):
+        exporter = start(*big.words("dask", "--engine", "dask", "--scheduler", address))
+        out = big.folder / "dask"
+        victims: list[subprocess.Popen[bytes]] = []
+
+        def one_writes() -> bool:
+            victims[:] = [each for each in workers if attempts(out, each.pid)]
+            return bool(victims) or exporter.poll() is not None
+
+        wait_for(one_writes, "a worker writes")
+        victims[0].kill()
+        told, _ = exporter.communicate(timeout=60)
+        assert exporter.returncode == 0, told
+    assert "6 logs exported, 0 unchanged, 0 failed" in told
+    assert big.mistakes("dask", complete=True) == []
