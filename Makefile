@@ -5,7 +5,7 @@ SETUP := .venv/.ready
 LOOPS := bms_can/columnar/kernel_text.c bms_can/columnar/kernel_fields.c
 KERNEL := bms_can/columnar/libkernel.so
 
-.PHONY: demo test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry bench-replay columnar-proof kernel setup lock clean
+.PHONY: demo test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry bench-replay bench-export columnar-proof kernel setup lock clean
 demo: $(SETUP)
 	$(BIN)/bms-agent demo
 
@@ -57,6 +57,10 @@ columnar-proof: $(SETUP) $(KERNEL)
 # Us and others on one log of N frames. The others are installed into .venv-bench.
 bench-replay: $(SETUP) $(KERNEL)
 	$(BIN)/python -m bench.replay $(if $(N),--frames $(N))
+
+# Export of a log of N frames to Parquet, CSV and a wide table, against plain decoding and python-can + cantools.
+bench-export: $(SETUP) $(KERNEL)
+	$(BIN)/python -m bench.export $(if $(N),--frames $(N))
 
 # Minutes, not seconds. What survives is explained in docs/safety.md.
 mutants: .venv-mutants/.ready
