@@ -90,6 +90,7 @@ def _device(device: Device, gate: Gate, clock: Clock) -> Answer:
         "foreign_master": situation.foreign,
         "journal": situation.journal,
         "frames": device.intake.frames,
+        "bus": dict(device.bus_facts()),
         "bad_frames": dict(device.intake.bad),
         "telemetry": read_telemetry(situation.signals, device.profile, now_s),
     }

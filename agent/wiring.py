@@ -8,7 +8,7 @@ from functools import partial
 from importlib.metadata import version
 
 from agent import jobs
-from agent.buses import BusKey, Fan, Loaded, bus_mistakes, bus_of, heard_ids, settings_of
+from agent.buses import BusKey, Fan, Loaded, bus_of, device_mistakes, heard_ids, settings_of
 from agent.clock import Clock
 from agent.cloud import Cloud
 from agent.config import Config, DeviceConfig
@@ -16,6 +16,7 @@ from agent.control_loop import ControlLoop
 from agent.deliver import Deliverer
 from agent.errors import BadConfig
 from agent.facts import DISTRIBUTION
+from agent.heartbeat import HeartbeatSender
 from agent.journal import Journal
 from agent.journal_rows import Stamp
 from agent.local import LocalDoor
@@ -35,7 +36,7 @@ from bms_can.receiver import Receiver
 JOURNAL_FILE, QUEUE_FILE = "journal.db", "queue.db"
 POLL_STUCK_S = 1200.0  # a long poll lasts 40 s at the most, a back-off up to 900 s
 JOB_LATE_S = 120.0  # a report takes 15 s at the most, and its start may wait for others
-RX_STUCK_S = 60.0  # opening a bus may block for a while; the wait before it is 1.5 s at the most
+RX_STUCK_S = 60.0  # opening a bus may block for a while; the wait before it is 1 s at the most
 HOUSEKEEPING_S = 6 * 3600.0
 DISK_STUCK_S = 600.0  # a worn card stalls for long; a recording is no reason to end the agent
 CALLS_OF_A_DEVICE = 2  # at once beside its long poll: a report, and a result
@@ -83,7 +84,7 @@ def build(config: Config, clock: Clock, outside: Outside | None = None) -> Syste
         Cloud, open_port, Schedule, LocalDoor, random.random, load_profile
     )  # looked up here, so that a test may replace one of them
     loaded = [_load(each, config, world) for each in config.devices]
-    if mistakes := bus_mistakes(loaded):
+    if mistakes := device_mistakes(loaded):
         raise BadConfig(str(config.path), mistakes)
     supervisor = Supervisor(clock, notify_socket())
     shared = _shared(config, clock, supervisor, world)
@@ -176,7 +177,13 @@ def _plan_sync(shared: Shared, link: Link) -> None:
 
 
 def _beats(
-    part: ControlLoop | Receiver | Poller | Deliverer | LocalDoor | FlightRecorder,
+    part: ControlLoop
+    | Receiver
+    | Poller
+    | Deliverer
+    | LocalDoor
+    | FlightRecorder
+    | HeartbeatSender,
 ) -> Callable[[], int]:
     return lambda: part.beats
 
@@ -195,10 +202,12 @@ def _bus_workers(links: Sequence[Link]) -> list[Worker]:
 
 def _workers(link: Link) -> list[Worker]:
     uid, loop, poll, deliver = link.device.uid, link.loop, link.poller, link.deliverer
+    beat = link.heartbeat
     return [
         Worker(f"control {uid}", loop.run, loop.stop, _beats(loop)),
         Worker(f"poll {uid}", poll.run, poll.stop, _beats(poll), POLL_STUCK_S),
         Worker(f"deliver {uid}", deliver.run, deliver.stop, _beats(deliver), POLL_STUCK_S),
+        *([Worker(f"heartbeat {uid}", beat.run, beat.stop, _beats(beat))] if beat else ()),
     ]
 
 

@@ -15,7 +15,7 @@ HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 INFO = struct.Struct("=BBHiII")  # family, pad, device type, index, flags, change
 ATTRIBUTE = struct.Struct("=HH")  # length with this header, type
 TYPE_MASK = 0x3FFF  # the two upper bits of a type are flags
-UP = 0x1  # IFF_UP
+UP, ECHO = 0x1, 0x40000  # IFF_UP, IFF_ECHO
 
 # Attributes of a link, of its LINKINFO, and of the INFO_DATA of a CAN device.
 NAME, MTU, TX_QUEUE, LINK_INFO, STATS, CARRIER = 3, 4, 13, 18, 23, 33
@@ -70,6 +70,8 @@ class LinkState:
         name, index: of the interface; a recreated one has another index.
         kind: "can", "vcan", "vxcan", "slcan", ...; "" for plain network devices.
         up: it is set up (administratively).
+        echo: the driver gives a sent frame back when it was sent; where it does not (slcan), the
+            kernel does so when it was queued, which proves nothing.
         carrier: frames can get through; False in bus-off, and when an adapter lost its bus.
         state: of the CAN controller, one of `STATES`.
         bitrate, data_bitrate: [bit/s]; `sample_point_pct`: [%].
@@ -85,6 +87,7 @@ class LinkState:
     index: int
     kind: str = ""
     up: bool = False
+    echo: bool = False
     carrier: bool | None = None
     state: str | None = None
     bitrate: int | None = None
@@ -157,6 +160,7 @@ def parse_link(answer: bytes) -> LinkState | None:
         index=index,
         kind=kind,
         up=bool(flags & UP),
+        echo=bool(flags & ECHO),
         carrier=None if (found := _number(link.get(CARRIER), "=B")) is None else bool(found),
         state=_state(_number(can.get(CAN_STATE), "=I")),
         bitrate=_number(timing, "=I") or None,

@@ -73,6 +73,10 @@ class Port:
         """What the kernel said about the interface; None where there is nobody to ask."""
         return None
 
+    def now_s(self) -> float:
+        """Return the time of this port's clock [s]."""
+        return self._clock_s()
+
     def tend(self, recovery: BusOff) -> None:
         """Look after the interface; called often by who receives.
 

@@ -7,13 +7,14 @@ is pulled, python-can reports one error and then silence for ever (traps 1 and 3
 import threading
 from collections.abc import Callable
 
+from bms_can.babble import Babble
 from bms_can.busoff import BusOff
 from bms_can.errors import BusDown
 from bms_can.frame import Frame
 from bms_can.port import BusCounts, Port
 
 FIRST_WAIT_S = 0.5
-LONGEST_WAIT_S = 1.5  # back in service 2 s after any fault ends (reliability row T22)
+LONGEST_WAIT_S = 1.0  # back in service 2 s after any fault ends (reliability row T22)
 POLL_S = 0.05  # also the longest doubt about an empty queue, see Port.drained_s
 NOT_OPEN = "the bus is not open"
 
@@ -37,6 +38,7 @@ class Receiver:
         beats: loop passes, for the watchdog.
         counts: what is counted on the bus, over all reopenings.
         recovery: from bus-off.
+        babble: notices a node that sends too much.
         doubt: why no frame should be sent that may come late, "" while all is well or not known.
     """
 
@@ -62,6 +64,7 @@ class Receiver:
         self.beats = 0
         self.counts = BusCounts()
         self.recovery = BusOff()
+        self.babble = Babble()
         self.doubt = NOT_OPEN
 
     def run(self) -> None:
@@ -87,7 +90,7 @@ class Receiver:
         port, counts = self.port, self.counts
         link = None if port is None else port.link
         return {
-            "trouble": NOT_OPEN if port is None else port.trouble,
+            "trouble": NOT_OPEN if port is None else port.trouble or self.babble.text,
             "doubt": self.doubt,
             "state": None if link is None else link.state,
             "bitrate": None if link is None else link.bitrate,
@@ -124,16 +127,17 @@ class Receiver:
             self.beats += 1
             frames = port.receive_many(POLL_S)
             port.tend(self.recovery)
-            self.doubt = port.doubt
-            if port.trouble:
-                self._tell(port.trouble)
+            self.babble.see(frames, port.now_s())
+            self.doubt, trouble = port.doubt, port.trouble or self.babble.text
+            if trouble:
+                self._tell(trouble)
             if not frames:
                 # While we know why it is silent, opening it anew would not help.
                 quiet_polls = 0 if port.trouble else quiet_polls + 1
                 continue
             quiet_polls = 0
             self.frames += len(frames)
-            if not port.trouble:
+            if not trouble:
                 self._tell("")
             for frame in frames:
                 self._take(frame)

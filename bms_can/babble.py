@@ -1,0 +1,50 @@
+"""Notices a node that sends far too much (reliability rule 36). Pure.
+
+A babbling node takes the bus from all others. None of its frames is thrown away here: the live path
+is cheap enough for a full bus. But a person must hear of it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from bms_can.frame import Frame, frame_text
+
+MOST_PER_S = 1000.0  # no battery sends one identifier faster than every few milliseconds
+LOOK_S = 1.0
+NAMED = 4
+
+
+class Babble:
+    """Counts frames by identifier and judges them once a second. Used by one thread.
+
+    Attributes:
+        text: which identifiers came too often in the last second, "" if none did.
+        seconds: seconds with such an identifier so far.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[int, bool]] = Counter()
+        self._since_s: float | None = None
+        self.text = ""
+        self.seconds = 0
+
+    def see(self, frames: Iterable[Frame], now_s: float) -> None:
+        """Take frames into account; `now_s`: time of this look [s]."""
+        if self._since_s is None:
+            self._since_s = now_s
+        self._counts.update([each[1:3] for each in frames])
+        took_s = now_s - self._since_s
+        if took_s >= LOOK_S:
+            self._judge(took_s)
+            self._since_s = now_s
+
+    def _judge(self, took_s: float) -> None:
+        most = MOST_PER_S * took_s
+        loud = [(key, count) for key, count in self._counts.most_common(NAMED) if count > most]
+        names = [
+            f"{frame_text(*key, b'').removesuffix('#')} {count / took_s:.0f}/s"
+            for key, count in loud
+        ]
+        self.text = f"babbling: {', '.join(names)}" if loud else ""
+        self.seconds += bool(loud)
+        self._counts.clear()
