@@ -33,8 +33,8 @@ def _field(field: Field) -> pa.Field:
 
 
 def arrow_type(dtype: DType) -> pa.DataType:
-    """Return the Arrow type of a signal's values."""
-    return pa.from_numpy_dtype(dtype)
+    """Return the Arrow type of a signal's values; integers beyond 64 bits become their digits."""
+    return pa.string() if dtype.hasobject else pa.from_numpy_dtype(dtype)
 
 
 class TableMaker:
@@ -71,6 +71,8 @@ class TableMaker:
             return pa.DictionaryArray.from_arrays(places, self._names[field.name])
         if field.kind is Kind.TIME:
             return pa.array(cells.values, pa.int64()).view(TIME)
+        if cells.values.dtype.hasobject:
+            return pa.array([str(value) for value in cells.values], pa.string(), mask=nulls)
         return pa.array(cells.values, mask=nulls, from_pandas=False)
 
 

@@ -113,6 +113,18 @@ def test_schema_names_unit_signal_and_origin(tmp_path: Path, dbc: Path) -> None:
     assert rows(tmp_path / "out", "Energy")[0]["total"] == 2**64 - 1
 
 
+def test_integers_beyond_64_bits_are_exact(tmp_path: Path, dbc: Path) -> None:
+    """As their digits: a float64 would not hold them."""
+    log = write_log(tmp_path / "a.log", [line(1, "102#FFFFFFFFFFFFFFFF")])
+    export(log, dbc, tmp_path / "out")
+    export(log, dbc, tmp_path / "wide", wide_us=10**6, max_age_s=1.0)
+    assert rows(tmp_path / "out", "Huge")[0]["scaled"] == str((2**64 - 1) * 1000)
+    (path,) = (tmp_path / "wide").rglob("*.parquet")
+    assert pa.parquet.ParquetFile(path).read()["Huge.scaled"].to_pylist() == [
+        str((2**64 - 1) * 1000)
+    ]
+
+
 def test_midnight_parts_the_files_and_a_mixed_up_clock_loses_nothing(
     tmp_path: Path, dbc: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
