@@ -86,6 +86,7 @@ def _values(finding: Finding, language: str) -> dict[str, Value]:
         "still_words": _STILL[language] if numbers.get("still") else "",
         "signal_words": _signal_words(finding, language),
         "name_words": _NAME[language].format(**numbers) if numbers.get("name") else "",
+        "unit_words": f" {numbers['unit']}" if numbers.get("unit") else "",
         "said_words": numbers.get("said") or _NOTHING[language],
     }
     words = numbers.get("words")

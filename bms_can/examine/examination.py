@@ -10,6 +10,7 @@ from bms_can.database import Database
 from bms_can.examine.dbc_tally import DbcTally
 from bms_can.examine.finding import Finding, ranked
 from bms_can.examine.judge import Evidence
+from bms_can.examine.judge_battery import judge_battery
 from bms_can.examine.judge_bits import checksum_bytes, judge_bits
 from bms_can.examine.judge_ids import judge_ids
 from bms_can.examine.judge_log import judge_log
@@ -23,6 +24,7 @@ JUDGES: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (
     judge_ids,
     judge_bits,
     judge_signals,
+    judge_battery,
     judge_profile,
 )
 

@@ -1,7 +1,7 @@
 """A guess at the fields in payloads that no DBC explains: which bytes move together. Pure.
 
-Two neighbouring bytes are one number when the value of the pair moves in smaller steps than it
-would if they were unrelated: a carry of the low byte moves the high one by one.
+Two neighbouring bytes are one number when the high one moves by one exactly when the low one runs
+over. Where the high one never moves, nothing ties the two together, and nothing is claimed.
 """
 
 from typing import NamedTuple
@@ -12,8 +12,9 @@ import numpy.typing as npt
 Bytes = npt.NDArray[np.uint8]
 
 LEAST_ROWS = 20
-SMOOTH = 0.02  # of the number's span that a usual step may be
-LEAST_CARRIES = 1
+LEAST_CARRIES = 3  # fewer could be chance
+LEAST_WRAP = 100  # so far the low byte jumps when it runs over
+SHARE = 0.9  # of the high byte's moves that must be carries
 WIDTH = 2
 
 
@@ -55,17 +56,16 @@ def guess_fields(data: Bytes) -> list[FieldGuess]:
 
 
 def _pair(data: Bytes, column: int) -> FieldGuess | None:
-    """Return two bytes as one number if one moves much and the other slowly with its carry."""
+    """Return two bytes as one number if the high one moves only when the low one runs over."""
     one, other = data[:, column].astype(np.int64), data[:, column + 1].astype(np.int64)
-    if not np.any(data[:, column]) and not np.ptp(other):
-        return None
     for order, high, low in (("big", one, other), ("little", other, one)):
-        if not np.ptp(low) or high.max() == 0 or np.ptp(high) > np.ptp(low):
+        carries = np.diff(high)
+        wraps = np.diff(low)
+        at = np.flatnonzero(carries)
+        if len(at) < LEAST_CARRIES or len(at) >= np.count_nonzero(wraps):
             continue
-        number = high * 256 + low
-        steps = np.abs(np.diff(number))
-        calm = np.quantile(steps, 0.9) <= max(2.0, SMOOTH * float(number.max()))
-        rare = np.count_nonzero(np.diff(high)) < np.count_nonzero(np.diff(low))
-        if calm and rare:
+        right = (np.abs(carries[at]) == 1) & (wraps[at] * carries[at] < -LEAST_WRAP)
+        if right.mean() >= SHARE:
+            number = high * 256 + low
             return FieldGuess(column, column + 1, order, int(number.min()), int(number.max()))
     return None

@@ -16,7 +16,7 @@ MANY_STEPS = 100
 SURE, LIKELY = 0.99, 0.9
 BYTE = 8
 COUNTER_NAME = re.compile(
-    r"(counter|(^|_)(rc|rolling|alive|alvcnt|cntr?|msgcnt|sqc|bz|botschaftszaehler)(_|\d|$))|计数|生命",
+    r"(counter|^mc_|(^|_)(rc|rolling|alive|alvcnt|cntr?|msgcnt|sqc|bz|botschaftszaehler)(_|\d|$))|计数|生命",
     re.IGNORECASE,
 )
 CHECKSUM_NAME = re.compile(
@@ -87,6 +87,9 @@ def _counter(
     signal = covering(message, counter.mask())
     if counter.is_page and message is not None and any(s.is_multiplexer for s in message.signals):
         return  # the DBC knows
+    doubtful = message is not None and counter.byte in checksum_bytes(message)
+    if doubtful and counter.share < WHOLE:
+        return  # a checksum that follows a counter
     values: Numbers = {
         "place": place_words(counter),
         "bits": counter.bits,

@@ -58,8 +58,10 @@ def _deadline(profile: Profile, name: str, stream: Stream) -> Iterator[Finding]:
     late = round(stream.timing.share_longer(deadline_s) * steps)
     if rhythm.longest_s > deadline_s:
         place = rhythm.gaps[0] if rhythm.gaps else None
+        required = name in profile.required
         yield Finding(
-            "deadline-short", Weight.LOOK, name, 0.9, max(late, 1), steps,
+            "deadline-short" if required else "deadline-short-values",
+            Weight.LOOK if required else Weight.NOTE, name, 0.9, max(late, 1), steps,
             None if place is None else place.from_s, None if place is None else place.line, values,
         )  # fmt: skip
     elif deadline_s > max(LONG_S, LONG_PERIODS * rhythm.period_s):
