@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from bms_can.columnar.chunk import Chunk
 from bms_can.columnar.decode import Decoder, MessageColumns
-from bms_can.columnar.export_cells import SignalCells, dtypes_of, of_channel
+from bms_can.columnar.export_cells import SignalCells, of_channel
 from bms_can.columnar.export_dir import Entry, new_attempt
 from bms_can.columnar.export_long import LongTables
 from bms_can.columnar.export_plan import LAYOUT, Options
@@ -219,10 +219,9 @@ def _sink(task: Task, decoder: Decoder, cells: SignalCells, tables: Tables) -> S
         "dbc": Path(task.dbc).name,
         "dbc_sha256": task.dbc_sha256,
     }
-    database, dtypes = decoder.database, dtypes_of(decoder)
     if task.options.wide_us is None:
-        return LongTables(database, dtypes, cells, tables, metadata)
-    return WideTables(database, task.options, dtypes, cells, tables, metadata)
+        return LongTables(decoder, cells, tables, metadata)
+    return WideTables(decoder, task.options, cells, tables, metadata)
 
 
 def _sync(folder: Path) -> None:

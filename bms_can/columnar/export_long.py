@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bms_can.columnar.chunk import Chunk
-from bms_can.columnar.decode import MessageColumns
-from bms_can.columnar.export_cells import SignalCells
-from bms_can.columnar.export_plan import DTypes, message_fields, message_folder
+from bms_can.columnar.decode import Decoder, MessageColumns
+from bms_can.columnar.export_cells import SignalCells, dtypes_of
+from bms_can.columnar.export_plan import message_fields, message_folder
 from bms_can.columnar.export_rows import Cells, by_day, microseconds
 from bms_can.columnar.export_tables import Part, Sheet, Tables
 from bms_can.database import Database
@@ -20,8 +20,7 @@ class LongTables:
     """Writes the rows of each message.
 
     Args:
-        database: that decodes.
-        dtypes: of the wanted signals.
+        decoder: of the wanted messages, also such without a signal.
         cells: what counts.
         tables: the files.
         metadata: of every file's schema.
@@ -29,23 +28,20 @@ class LongTables:
 
     def __init__(
         self,
-        database: Database,
-        dtypes: DTypes,
+        decoder: Decoder,
         cells: SignalCells,
         tables: Tables,
         metadata: Mapping[str, str],
     ) -> None:
         self._cells = cells
         self._tables = tables
-        keys: dict[str, list[str]] = {}
-        for key in dtypes:
-            keys.setdefault(key.partition(".")[0], []).append(key)
+        database, dtypes = decoder.database, dtypes_of(decoder)
         self._sheets = {
-            name: Sheet(
-                message_fields(database, wanted, dtypes),
-                {**metadata, **_about(database, name)},
+            plan.name: Sheet(
+                message_fields(database, [f"{plan.name}.{name}" for name in plan.signals], dtypes),
+                {**metadata, **_about(database, plan.name)},
             )
-            for name, wanted in keys.items()
+            for plan in decoder.plans
         }
 
     def take(self, chunk: Chunk, decoded: Sequence[MessageColumns]) -> None:

@@ -50,6 +50,7 @@ class Field(NamedTuple):
         name: in the file.
         kind: what it holds.
         key: "Message.Signal", "" for time and channel.
+        signal: the signal's bare name.
         dtype: of a value.
         unit: as the DBC names it.
         choices: raw value -> name, of a text.
@@ -58,14 +59,10 @@ class Field(NamedTuple):
     name: str
     kind: Kind
     key: str = ""
+    signal: str = ""
     dtype: DType = np.dtype(np.float64)
     unit: str = ""
     choices: tuple[tuple[int, str], ...] = ()
-
-    @property
-    def signal(self) -> str:
-        """The signal's bare name."""
-        return self.key.partition(".")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +112,7 @@ class _Names:
 
 def message_fields(database: Database, keys: Sequence[str], dtypes: DTypes) -> list[Field]:
     """Return the fields of one message's table; `keys` are its wanted "Message.Signal"."""
-    bare = [key.partition(".")[2] for key in keys]
+    bare = [database.signals[key][1].name for key in keys]
     return [
         Field("time", Kind.TIME),
         Field("channel", Kind.CHANNEL),
@@ -136,9 +133,10 @@ def _value_fields(
     found = []
     for key, name in zip(keys, own, strict=True):
         signal = database.signals[key][1]
-        found.append(Field(name, Kind.VALUE, key, dtypes[key], signal.unit or ""))
+        unit = signal.unit or ""
+        found.append(Field(name, Kind.VALUE, key, signal.name, dtypes[key], unit))
         if choices := _choices(signal):
-            found.append(Field(free(name + TEXT), Kind.TEXT, key, choices=choices))
+            found.append(Field(free(name + TEXT), Kind.TEXT, key, signal.name, choices=choices))
     return found
 
 

@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bms_can.columnar.chunk import Chunk
-from bms_can.columnar.decode import MessageColumns
-from bms_can.columnar.export_cells import SignalCells
+from bms_can.columnar.decode import Decoder, MessageColumns
+from bms_can.columnar.export_cells import SignalCells, dtypes_of
 from bms_can.columnar.export_plan import (
     US_PER_S,
-    DTypes,
     Field,
     Kind,
     Options,
@@ -34,9 +33,8 @@ class WideTables:
     """Writes the rows of the grid.
 
     Args:
-        database: that decodes.
+        decoder: of the wanted signals.
         options: with a period.
-        dtypes: of the wanted signals.
         cells: what counts.
         tables: the files.
         metadata: of every file's schema.
@@ -44,13 +42,13 @@ class WideTables:
 
     def __init__(
         self,
-        database: Database,
+        decoder: Decoder,
         options: Options,
-        dtypes: DTypes,
         cells: SignalCells,
         tables: Tables,
         metadata: Mapping[str, str],
     ) -> None:
+        database, dtypes = decoder.database, dtypes_of(decoder)
         period_us = options.wide_us or US_PER_S
         fields = wide_fields(database, list(dtypes), dtypes)
         ages_us = [_age_us(database, field.key, options, period_us) for field in fields[1:]]
@@ -65,7 +63,7 @@ class WideTables:
         self._grids: dict[str, Grid] = {}
         self._of: dict[str, list[tuple[int, Field]]] = defaultdict(list)
         for number, field in enumerate(fields[1:]):
-            self._of[field.key.partition(".")[0]].append((number, field))
+            self._of[database.signals[field.key][0].name].append((number, field))
 
     def take(self, chunk: Chunk, decoded: Sequence[MessageColumns]) -> None:
         """Write the rows that are settled now."""

@@ -23,6 +23,7 @@ BO_ 2566848512 Energy: 8 BMS
  SG_ total : 0|64@1+ (1,0) [0|0] "Wh" EMS
 BO_ 258 Huge: 8 BMS
  SG_ scaled : 0|64@1+ (1000,0) [0|0] "" EMS
+BO_ 259 Bare: 8 BMS
 BA_DEF_ BO_ "GenMsgCycleTime" INT 0 100000;
 BA_DEF_DEF_ "GenMsgCycleTime" 0;
 BA_ "GenMsgCycleTime" BO_ 256 1000;

@@ -125,6 +125,14 @@ def test_integers_beyond_64_bits_are_exact(tmp_path: Path, dbc: Path) -> None:
     ]
 
 
+def test_a_message_without_signals_has_its_times(tmp_path: Path, dbc: Path) -> None:
+    """That it came is all that can be said about it."""
+    log = write_log(tmp_path / "a.log", [line(1, "103#0000000000000000")])
+    export(log, dbc, tmp_path / "out")
+    export(log, dbc, tmp_path / "wide", wide_us=10**6)
+    assert [list(row) for row in rows(tmp_path / "out", "Bare")] == [["time", "channel"]]
+
+
 def test_midnight_parts_the_files_and_a_mixed_up_clock_loses_nothing(
     tmp_path: Path, dbc: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
