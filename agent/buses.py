@@ -63,6 +63,16 @@ def heard_ids(devices: Sequence[Loaded]) -> frozenset[Key] | None:
     return frozenset().union(*named)
 
 
+def device_mistakes(devices: Sequence[Loaded]) -> list[str]:
+    """Return what is wrong with devices and their profiles together; empty if all is well."""
+    none = [
+        f"device {each.config.uid}: heartbeat is on, but profile {each.profile.name} has none"
+        for each in devices
+        if each.config.heartbeat and each.profile.heartbeat is None
+    ]
+    return none + bus_mistakes(devices)
+
+
 def bus_mistakes(devices: Sequence[Loaded]) -> list[str]:
     """Return why devices cannot share their bus; empty if all can, or none does."""
     return [

@@ -74,13 +74,15 @@ class DeviceConfig:
         uid: its device_uid on the platform.
         profile: its profile file.
         can: its bus.
-        read_only: no command ever goes out. The default: sending must be switched on by a person.
+        read_only: no frame ever goes out. The default: sending must be switched on by a person.
+        heartbeat: the profile's cyclic frame goes out; must be switched on as well.
     """
 
     uid: str
     profile: Path
     can: CanConfig
     read_only: bool
+    heartbeat: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,11 +200,16 @@ class _Reader:
         if uid and not _UID.fullmatch(uid):
             table.wrong("uid", "must be 1 to 64 of A-Z a-z 0-9 _ -")
         _refuse_keys(table)
+        read_only = table.boolean("read_only", True)  # noqa: FBT003 - default of a key
+        heartbeat = table.boolean("heartbeat", False)  # noqa: FBT003 - default of a key
+        if heartbeat and read_only:
+            table.wrong("heartbeat", "sends frames: it needs read_only = false")
         return DeviceConfig(
             uid=uid,
             profile=self._profile(table),
             can=_can(table.table("can", required=True)),
-            read_only=table.boolean("read_only", True),  # noqa: FBT003 - default of a key
+            read_only=read_only,
+            heartbeat=heartbeat,
         )
 
     def _profile(self, table: Table) -> Path:

@@ -16,6 +16,7 @@ from agent.device import Device
 from agent.executor import Executor, Offer
 from agent.facts import box_facts, doubt_text, lockout_text
 from agent.gate import Gate, sent_before
+from agent.heartbeat import HeartbeatSender, allowed
 from agent.journal import Journal
 from agent.latches import Latches
 from agent.observer import Observer
@@ -58,6 +59,7 @@ class Link:
     deliverer: Deliverer
     gate: Gate
     sync: jobs.SyncState
+    heartbeat: HeartbeatSender | None
 
     @property
     def receiver(self) -> Receiver:
@@ -94,7 +96,8 @@ def build_link(shared: Shared, loaded: Loaded, bus: Bus) -> Link:
     observer = _observer(shared, device, deliverer)
     foreign, record = partial(_note_foreign, uid), shared.recorder.tap(uid)
     loop = ControlLoop(device, observer, executor, clock, foreign, record)
-    loop.each_pass = Latches(device, shared.journal, clock).step
+    heartbeat = _heartbeat(loaded, device, shared)
+    loop.each_pass = _each_pass(Latches(device, shared.journal, clock), heartbeat)
     bus.fan.takes += (loop.take,)
 
     def offer(each: Offer) -> None:
@@ -109,15 +112,44 @@ def build_link(shared: Shared, loaded: Loaded, bus: Bus) -> Link:
         wake_sync=partial(shared.schedule.wake, sync_name(uid)),
         chance=shared.chance,
     )
-    state = jobs.SyncState()
     return Link(
-        device, loaded.database, bus, loop, observer, executor, poller, deliverer, gate, state
+        device=device,
+        database=loaded.database,
+        bus=bus,
+        loop=loop,
+        observer=observer,
+        executor=executor,
+        poller=poller,
+        deliverer=deliverer,
+        gate=gate,
+        sync=jobs.SyncState(),
+        heartbeat=heartbeat,
     )
+
+
+def _heartbeat(loaded: Loaded, device: Device, shared: Shared) -> HeartbeatSender | None:
+    """Return what sends the heartbeat; None unless the battery wants one and a person, too."""
+    plan = loaded.profile.heartbeat
+    if plan is None or not loaded.config.heartbeat or device.read_only:
+        return None
+    return HeartbeatSender(device, plan, shared.clock, partial(lockout_text, shared.journal))
+
+
+def _each_pass(latches: Latches, heartbeat: HeartbeatSender | None) -> Callable[[], None]:
+    """Return what the control loop does at the end of each pass."""
+    if heartbeat is None:
+        return latches.step
+
+    def both() -> None:
+        latches.step()
+        heartbeat.renew()
+
+    return both
 
 
 def _device(loaded: Loaded, bus: Bus, clock: Clock) -> Device:
     config, profile = loaded.config, loaded.profile
-    guard, receiver = Guard(profile.guard), bus.receiver
+    guard, receiver = Guard(allowed(profile, heartbeat=config.heartbeat)), bus.receiver
     return Device(
         uid=config.uid,
         profile=profile,

@@ -80,6 +80,11 @@ class ControlPort:
         with self._lock:
             return not self._guard.awaits(frame)
 
+    def outstanding(self, frame: Frame) -> int:
+        """Return how many frames with these bytes were sent here and have not come back."""
+        with self._lock:
+            return self._guard.outstanding(frame)
+
     def restore(self, unsafe: str, foreign: str) -> None:
         """Take over what an earlier process had found; nobody has looked since."""
         with self._lock:

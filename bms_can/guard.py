@@ -122,6 +122,10 @@ class Guard:
         """Tell whether a frame that was let pass has not come back from the bus yet."""
         return (frame.can_id, frame.extended, frame.data) in self._awaited
 
+    def outstanding(self, frame: Frame) -> int:
+        """Return how many frames with these bytes were let pass and have not come back."""
+        return self._awaited.count((frame.can_id, frame.extended, frame.data))
+
     def withdraw(self, frame: Frame) -> None:
         """Expect no echo of a frame that was let pass but not taken: heard now, it is foreign."""
         key = (frame.can_id, frame.extended, frame.data)

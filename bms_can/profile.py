@@ -10,6 +10,7 @@ from enum import IntEnum
 
 from bms_can.frame import Frame
 from bms_can.guard import GuardEntry
+from bms_can.heartbeat import HeartbeatPlan
 
 
 class OperatingStatus(IntEnum):
@@ -277,6 +278,7 @@ class Profile:
         source: where the facts come from; verified: on which frames they were checked. For people.
         family: entry point of the code that translates this battery's frames; "": none.
         simulator: free values for the simulator (section [simulator]).
+        heartbeat: the cyclic frame that the battery wants, None: it wants none.
     """
 
     name: str
@@ -302,6 +304,7 @@ class Profile:
     verified: str = ""
     family: str = ""
     simulator: Mapping[str, object] = field(default_factory=dict)
+    heartbeat: HeartbeatPlan | None = None
 
     def deadline_s(self, signal: str) -> float:
         """Return the longest allowed age of a signal's value [s]."""

@@ -70,7 +70,7 @@ def _plan(
     alarms: Sequence[AlarmRule],
 ) -> CommandPlan:
     message = table.text("message")
-    frames = _frames(table, message, names, integrity)
+    frames = frames_of(table, message, names, integrity)
     repeat = table.integer("repeat", 1, minimum=1, maximum=MOST_REPEATS)
     period_ms = table.integer("period_ms", 100, minimum=10, maximum=5000)
     return CommandPlan(
@@ -89,7 +89,7 @@ def _optional(table: Table, key: str, names: Names) -> Condition | None:
     return names.condition(table.table(key)) if key in table else None
 
 
-def _frames(
+def frames_of(
     table: Table, message: str, names: Names, integrity: Mapping[str, IntegrityRule]
 ) -> tuple[Frame, ...]:
     """Return the frame for each counter value."""

@@ -28,6 +28,7 @@ from bms_can.profile_commands import (
     read_interlocks,
 )
 from bms_can.profile_frames import read_frames
+from bms_can.profile_heartbeat import check_heartbeat, read_heartbeat
 from bms_can.profile_names import Names
 from bms_can.profile_status import read_status, unprovable_open
 from bms_can.profile_telemetry import read_telemetry
@@ -86,6 +87,7 @@ class _Reader:
         interlocks = read_interlocks(top.table("interlocks"), self._names, alarms)
         commands = read_commands(top.table("commands"), self._names, integrity, alarms)
         guard = read_guard(top, commands)
+        heartbeat = read_heartbeat(top, self._names, integrity)
         reason = self._read_only_reason(head, commands)
         limits = self._limits(top.table("signals"))
         conditions = conditions_of(interlocks, commands.values())
@@ -94,6 +96,7 @@ class _Reader:
         wanted = dict.fromkeys(required, ()) | wanted
         self._check_echo(commands, wanted)
         self._check_open(commands, status)
+        check_heartbeat(top, heartbeat, commands, guard, wanted)
         return Profile(
             name=head.text("name"),
             path=self._path,
@@ -112,6 +115,7 @@ class _Reader:
             commands=commands,
             interlocks=interlocks,
             guard=guard,
+            heartbeat=heartbeat,
             wanted=wanted,
             read_only_reason=reason,
             source=head.text("source", ""),
