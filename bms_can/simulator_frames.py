@@ -56,7 +56,8 @@ class Sender:
         """Tell whether it is due and plan the next beat; missed ones are left out."""
         if self.period_s is None or now_s + BEAT_TOLERANCE_S < self.next_s:
             return False
-        self.beat = math.floor((now_s + BEAT_TOLERANCE_S - self.start_s) / self.period_s) + 1
+        passed = math.floor((now_s + BEAT_TOLERANCE_S - self.start_s) / self.period_s)
+        self.beat = max(self.beat, passed) + 1  # rounding must not let a beat come twice
         return True
 
     def payload(self, shown: View) -> bytes:
