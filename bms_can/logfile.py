@@ -23,6 +23,7 @@ from can.io.player import MESSAGE_READERS
 from bms_can.candump import TEXT_KEPT, candump_frames, looks_like_candump
 from bms_can.errors import BadInput, BadLogLine
 from bms_can.frame import Frame
+from bms_can.slcan import looks_like_slcan, slcan_frames
 from bms_can.trc import dated_trc_frames, is_dated_trc
 
 Entry = Frame | BadLogLine
@@ -55,7 +56,7 @@ def open_log(path: str | Path) -> Iterator[Entry]:
 
     Args:
         path: candump text (`.log`, `.candump`, or any other name whose content looks like it), or
-            `.asc .blf .trc .mf4 .csv .db`; text and blf also with `.gz`.
+            `.asc .blf .trc .mf4 .csv .db`; slcan text; text and blf also with `.gz`.
 
     Raises:
         BadInput: the file cannot be opened, is of no known kind, or is damaged beyond a line.
@@ -69,8 +70,10 @@ def open_log(path: str | Path) -> Iterator[Entry]:
         return read_candump(path)
     if suffix in MESSAGE_READERS:
         return _python_can_entries(path, MESSAGE_READERS[suffix])
+    if looks_like_slcan(head):
+        return _text_entries(path, slcan_frames)
     known = ", ".join([*CANDUMP_SUFFIXES, *sorted(set(MESSAGE_READERS) - {".log"})])
-    raise BadInput(str(path), [f"neither candump text nor one of {known}"])
+    raise BadInput(str(path), [f"neither candump nor slcan text nor one of {known}"])
 
 
 def is_candump(path: Path) -> bool:
