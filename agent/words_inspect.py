@@ -35,6 +35,11 @@ _CHECKSUM_ZH = (  # what bms_can.examine.checksums says, in Chinese
     (", plus ", "，加 "),
     (", with ", "，再与 "),
 )
+_RANGE = {EN: ", {modulo} values from {low}", ZH: "，从 {low} 起共 {modulo} 个值"}
+_NO_END = {
+    EN: ", at least {seen} values (its end was not seen)",
+    ZH: "，至少 {seen} 个值（未见其终点）",
+}
 _NOTHING = {EN: "nothing", ZH: "无"}
 
 
@@ -86,6 +91,7 @@ def _values(finding: Finding, language: str) -> dict[str, Value]:
         "still_words": _STILL[language] if numbers.get("still") else "",
         "signal_words": _signal_words(finding, language),
         "name_words": _NAME[language].format(**numbers) if numbers.get("name") else "",
+        "range_words": _range_words(finding, language),
         "unit_words": f" {numbers['unit']}" if numbers.get("unit") else "",
         "said_words": numbers.get("said") or _NOTHING[language],
     }
@@ -95,6 +101,14 @@ def _values(finding: Finding, language: str) -> dict[str, Value]:
             words = words.replace(english, chinese)
         numbers["words"] = words
     return values | numbers
+
+
+def _range_words(finding: Finding, language: str) -> str:
+    """Say how far a counter counts, as far as that was seen."""
+    if "modulo" not in finding.numbers:
+        return ""
+    text = _NO_END[language] if finding.numbers.get("seen") else _RANGE[language]
+    return text.format(**finding.numbers)
 
 
 def _signal_words(finding: Finding, language: str) -> str:

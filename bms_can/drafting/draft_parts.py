@@ -140,10 +140,10 @@ def _integrity(database: Database, name: str, stream: Stream) -> tuple[list[str]
     counter = next((each for each in stream.counters if not each.is_page), None)
     if counter is not None:
         signal = covering(message, counter.mask())
-        held = counter.share >= WHOLE and counter.steps >= LEAST_FRAMES and not counter.low
-        words.append(
-            f"counts up in {counter.good} of {counter.steps} steps, {counter.modulo} values"
-        )
+        sure = not counter.low and not counter.seen
+        held = sure and counter.share >= WHOLE and counter.steps >= LEAST_FRAMES
+        many = f"{counter.seen} or more" if counter.seen else str(counter.modulo)
+        words.append(f"counts up in {counter.good} of {counter.steps} steps, {many} values")
         if signal and held:
             keys += [f"counter = {quoted(signal)}", f"modulo = {counter.modulo}"]
         elif not signal:

@@ -14,6 +14,7 @@ Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 
 LEAST_ROWS = 24
+BYTE = 8
 LEAST_BITS, MOST_BITS = 2, 16
 SHARE = 0.9  # of the steps that must be +1: frames get lost
 CLEAN = 0.985  # share at which a power of two explains all steps
@@ -31,6 +32,7 @@ class Counter:
         bits: its length, as far as it was seen to move.
         little: byte order, where it spans bytes.
         low, modulo: it counts low, low + 1, ... low + modulo - 1.
+        seen: values in the sample, if it never began anew there; 0: it did, so the modulo is sure.
         steps, good: steps looked at, and those that were +1.
         repeated: steps of 0. misses: [line, time, expected, found] of the first other steps.
         is_page: the other bytes belong to the count: a page number, not a life counter.
@@ -42,6 +44,7 @@ class Counter:
     little: bool
     low: int
     modulo: int
+    seen: int = 0
     steps: int = 0
     good: int = 0
     repeated: int = 0
@@ -126,7 +129,9 @@ def _longest(
             low, modulo, share = _cycle(values, bits)
             if modulo and share >= best_share - NEARLY:
                 best_share = share
-                best = Counter(byte, bit, bits, little or bit + bits <= 8, low, modulo)  # noqa: PLR2004 - one byte
+                rising = bool(np.all(np.diff(values) >= 0))
+                seen = int(np.ptp(values)) + 1 if rising else 0
+                best = Counter(byte, bit, bits, little or bit + bits <= BYTE, low, modulo, seen)
     return best
 
 

@@ -95,6 +95,7 @@ def _counter(
         "bits": counter.bits,
         "modulo": counter.modulo,
         "low": counter.low,
+        "seen": counter.seen,
         "signal": signal,
         "repeated": counter.repeated,
         "lost": counter.steps - counter.good - counter.repeated,
