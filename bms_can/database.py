@@ -19,6 +19,7 @@ from cantools.database.can import Message, Signal
 from bms_can.databasefile import FORMATS, decoded, parsed
 from bms_can.errors import BadDatabase, BadValue
 from bms_can.layout import field_of, overlaps
+from bms_can.scaling import is_finite
 
 Key = tuple[int, bool]  # (CAN id, extended)
 
@@ -198,8 +199,11 @@ def usable_signals(
         notes += [f"{message.name}.{name}: there twice; not decoded" for name in sorted(twice)]
         for signal in message.signals:
             name = f"{message.name}.{signal.name}"
-            if field_of(message, signal) is None:
+            field = field_of(message, signal)
+            if field is None:
                 notes.append(f"{name}: does not fit into its message; not decoded")
+            elif not is_finite(field, signal):
+                notes.append(f"{name}: its factor or offset is no usable number; not decoded")
             elif signal.name not in twice:
                 signals[name] = (message, signal)
                 notes += _range_notes(name, signal)

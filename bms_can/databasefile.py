@@ -3,7 +3,9 @@
 The only place that parses a database; cantools' errors become BadDatabase here (traps 17, 18b).
 """
 
+import logging
 import re
+from collections.abc import Iterator
 
 import cantools
 from cantools.database.can import Database as CanDatabase
@@ -14,8 +16,18 @@ from bms_can.errors import BadDatabase
 FORMATS = {".dbc": "dbc", ".kcd": "kcd", ".sym": "sym", ".arxml": "arxml"}
 ENCODINGS = ("utf-8", "gb18030", "cp1252")  # strict, in this order; cp1252 alone garbles Chinese
 BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-MENDS = 4  # strict, unused entries, missing BS_, overlaps: each at most once
+MENDS = 16  # each changes the text or is the last; makers' files need up to five
+MOST_BYTES = 4096  # of one message: ISO-TP carries 4095
+SIZES = {  # where a file says how long something is, or where it starts [bytes or bits]
+    "dbc": r"^[ \t]*(?:BO_\s+\d+\s+\w+\s*:\s*(\d+)|SG_\s[^:\n]*:\s*(\d+)\|(\d+)@)",
+    "kcd": r'\b(?:length|offset)\s*=\s*["\'](\d+)',
+    "sym": r"\b(?:Len|DLC)\s*=\s*(\d+)|^(?:Sig|Var|Mux|Enum)=[^/\n]*?\s(\d+)(?:\s*,\s*(\d+))?",
+    "arxml": r"<(?:FRAME-LENGTH|LENGTH|START-POSITION|BASE-TYPE-SIZE)>\s*(\d+)",
+}
 UNUSED = re.compile(r"^\s*(VAL_|SIG_VALTYPE_) (\d+) (\S+)$", re.MULTILINE)
+
+
+logging.getLogger("cantools").addHandler(logging.NullHandler())  # what it says is in our warnings
 
 
 def decoded(content: bytes, path: str) -> tuple[str, str]:
@@ -54,6 +66,8 @@ def parsed(text: str, kind: str, path: str) -> tuple[CanDatabase, list[str]]:
     Raises:
         BadDatabase: cantools' reason, with the line where it names one.
     """
+    if absurd := list(_absurd(text, kind)):
+        raise BadDatabase(path, absurd)
     notes: list[str] = []
     lenient = ""
     for _ in range(MENDS):
@@ -72,6 +86,14 @@ def parsed(text: str, kind: str, path: str) -> tuple[CanDatabase, list[str]]:
                 notes.append(f"loaded without layout checks, because: {_with_line(lenient)}")
             return _can_database(found, path), notes
     raise BadDatabase(path, ["cannot be mended", *notes])
+
+
+def _absurd(text: str, kind: str) -> Iterator[str]:
+    """Yield a line for each size that no CAN message has: cantools would count for hours."""
+    for found in re.finditer(SIZES[kind], text, re.MULTILINE):
+        if sum(int(each or 0) for each in found.groups()) > 8 * MOST_BYTES:
+            line = text.count("\n", 0, found.end()) + 1
+            yield f"line {line}: {found[0].strip()} is more than a message of {MOST_BYTES} bytes"
 
 
 def _can_database(found: object, path: str) -> CanDatabase:

@@ -70,7 +70,7 @@ def field_of(message: Message, signal: Signal) -> Field | None:
     if not little:
         first = 8 * (signal.start // 8) + 7 - signal.start % 8
     shift = first if little else 8 * message.length - first - signal.length
-    if first + signal.length > 8 * message.length:
+    if first < 0 or signal.length < 1 or first + signal.length > 8 * message.length:
         return None
     is_float = signal.conversion.is_float
     sign = 1 << (signal.length - 1) if signal.is_signed and not is_float else 0

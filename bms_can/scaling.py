@@ -40,6 +40,18 @@ def scale_of(signal: Signal) -> Scale:
     return Scale(factor, offset)
 
 
+def is_finite(field: Field, signal: Signal) -> bool:
+    """Tell whether every raw value has a physical value; a file may say 1e999."""
+    factor, offset = signal.conversion.scale, signal.conversion.offset
+    if not (math.isfinite(factor) and math.isfinite(offset)):
+        return False
+    try:
+        largest = float(max(abs(field.lowest), field.highest)) if not field.is_float else 1.0
+    except OverflowError:
+        return False
+    return math.isfinite(largest * factor + offset)
+
+
 def limits_of(signal: Signal, limits: SignalLimits) -> tuple[float | None, float | None]:
     """Return the range of `limits`, else of the DBC, where [0|0] and an empty one are none."""
     low, high = signal.minimum, signal.maximum
