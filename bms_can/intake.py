@@ -4,7 +4,8 @@ A frame that fails any check changes nothing; it is counted by reason.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from bms_can.codec import Codec
 from bms_can.database import Database
@@ -16,6 +17,14 @@ from bms_can.signals import Sample
 from bms_can.table import SignalTable
 
 MOST_UNKNOWN = 4096  # a babbling node with random identifiers must not fill the box's memory
+
+
+class Known(NamedTuple):
+    """The newest payload of an identifier, and what it says."""
+
+    data: bytes
+    message: str
+    samples: Mapping[str, Sample]
 
 
 class Intake:
@@ -37,6 +46,9 @@ class Intake:
         self.integrity = Integrity(database, profile.integrity)
         self._channel = profile.channel
         self._payloads: dict[str, bytes] = {}
+        self._checked = frozenset(profile.integrity)
+        self._telling = frozenset(telling(profile))
+        self._known: dict[tuple[object, ...], Known] = {}
         self.frames = 0
         self.decoded = 0
         self.unknown: Counter[tuple[int, bool]] = Counter()
@@ -44,9 +56,23 @@ class Intake:
         self.bad: Counter[str] = Counter()
 
     def take(self, frame: Frame) -> bool:
-        """Take one frame; tell whether it brought new bytes of a message that we use."""
+        """Take one frame; tell whether it brought new bytes that a status or a command rests on.
+
+        The same bytes again are not decoded again. They only make the values as young as they are;
+        messages with a counter or a checksum are looked at each time.
+        """
+        known = self._known.get(frame[1:3])  # identifier, kind of identifier
+        if known is not None and known.data == frame.data and self._channel is None:
+            self.frames += 1
+            self.decoded += 1
+            self.table.refresh(known.message, known.samples, frame)
+            return False
         accepted = self.accept(frame)
-        return accepted is not None and self.store(*accepted, frame)
+        if accepted is None:
+            return False
+        if accepted[0] not in self._checked:
+            self._known[frame[1:3]] = Known(frame.data, *accepted)
+        return self.store(*accepted, frame) and accepted[0] in self._telling
 
     def accept(self, frame: Frame) -> tuple[str, dict[str, Sample]] | None:
         """Check and count one frame; return message and samples if it may be used."""
@@ -82,3 +108,16 @@ class Intake:
             self.unknown[key] += 1
         else:
             self.unknown_more += 1
+
+
+def telling(profile: Profile) -> Iterator[str]:
+    """Yield the names of messages that a status, an alarm, an interlock or a command rests on."""
+    yield from profile.required
+    signals = [*profile.status.signals(), *(alarm.signal for alarm in profile.alarms)]
+    conditions = list(profile.interlocks.conditions)
+    conditions += [] if profile.interlocks.remote is None else [profile.interlocks.remote]
+    for plan in profile.commands.values():
+        conditions += [each for each in (plan.acknowledged, plan.refused) if each is not None]
+        conditions += plan.confirmed.conditions
+    for signal in (*signals, *(each.signal for each in conditions)):
+        yield signal.split(".", 1)[0]

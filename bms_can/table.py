@@ -61,6 +61,16 @@ class Watch:
             self.frames.clear()
 
 
+@dataclass(slots=True)
+class _Tally:
+    """When a message was heard, see Heard. `limit_s`: a longer gap ends its steadiness [s]."""
+
+    at_s: float
+    steady_since_s: float
+    count: int
+    limit_s: float
+
+
 class SignalTable:
     """The newest samples of one device. Thread-safe: one lock, snapshots are copies.
 
@@ -72,35 +82,78 @@ class SignalTable:
         self._deadlines_s = dict(deadlines_s)
         self._lock = threading.Lock()
         self._samples: dict[str, Sample] = {}
-        self._heard: dict[str, Heard] = {}
+        self._heard: dict[str, _Tally] = {}
+        self._late: dict[str, Mapping[str, Sample]] = {}
         self._watches: list[Watch] = []
 
     def update(self, message: str, samples: Mapping[str, Sample], frame: Frame) -> None:
         """Take the values of one valid frame."""
         with self._lock:
+            if message in self._late:
+                self._catch_up(message)
             self._samples.update(samples)
-            self._heard[message] = self._next_heard(message, frame.at_s)
-            for watch in self._watches:
-                watch.see(message, samples, frame, Signals(self._samples, self._heard))
+            self._count(message, frame.at_s)
+            self._show(message, samples, frame)
 
-    def _next_heard(self, message: str, at_s: float) -> Heard:
-        before = self._heard.get(message)
-        if before is None:
-            return Heard(at_s, at_s, 1)
-        gap = at_s - before.at_s > self._deadlines_s.get(message, float("inf"))
-        return Heard(at_s, at_s if gap else before.steady_since_s, before.count + 1)
+    def refresh(self, message: str, samples: Mapping[str, Sample], frame: Frame) -> None:
+        """Take a valid frame that says what `samples` said before: they are as young as it is.
+
+        The same as `update` with those samples at the frame's time. The work is put off until
+        somebody looks: on a busy bus many frames come between two looks.
+        """
+        with self._lock:
+            late = self._late.get(message)
+            if late is not samples and late is not None:
+                self._catch_up(message)
+            self._late[message] = samples
+            self._count(message, frame.at_s)
+            if self._watches:
+                self._catch_up(message)
+                self._show(message, samples, frame)
+
+    def _count(self, message: str, at_s: float) -> None:
+        tally = self._heard.get(message)
+        if tally is None:
+            limit_s = self._deadlines_s.get(message, float("inf"))
+            self._heard[message] = _Tally(at_s, at_s, 1, limit_s)
+            return
+        if at_s - tally.at_s > tally.limit_s:
+            tally.steady_since_s = at_s
+        tally.at_s = at_s
+        tally.count += 1
+
+    def _show(self, message: str, samples: Mapping[str, Sample], frame: Frame) -> None:
+        """Let each watch see a frame that was taken."""
+        if self._watches:
+            self._catch_up()
+            for watch in self._watches:
+                watch.see(message, samples, frame, Signals(self._samples, self._heard_now()))
+
+    def _catch_up(self, *messages: str) -> None:
+        """Give repeated values the time of their newest frame."""
+        for message in messages or tuple(self._late):
+            at_s = self._heard[message].at_s
+            for key, (raw, value, _) in self._late.pop(message).items():
+                self._samples[key] = Sample(raw, value, at_s)
+
+    def _heard_now(self) -> dict[str, Heard]:
+        return {
+            name: Heard(tally.at_s, tally.steady_since_s, tally.count)
+            for name, tally in self._heard.items()
+        }
 
     def snapshot(self) -> Signals:
         """Return all newest values as an immutable copy."""
         with self._lock:
+            self._catch_up()
             return Signals(
-                MappingProxyType(dict(self._samples)), MappingProxyType(dict(self._heard))
+                MappingProxyType(dict(self._samples)), MappingProxyType(self._heard_now())
             )
 
     def heard(self) -> dict[str, Heard]:
         """Return when each message was heard; cheaper than a snapshot."""
         with self._lock:
-            return dict(self._heard)
+            return self._heard_now()
 
     def watch(self, messages: frozenset[str], predicate: Predicate, after_s: float) -> Watch:
         """Start to count frames for which `predicate` holds; end it with `unwatch`."""

@@ -30,12 +30,13 @@ def is_woken(rig: Rig, frame: Frame) -> bool:
 
 
 def test_what_wakes_it(rig: Rig) -> None:
-    """New bytes of a message in use do; the same bytes, strangers and bad frames do not."""
+    """New bytes that a status rests on do; the same bytes, mere numbers and bad frames do not."""
     battery = Battery(*ess_bau())
     now_s = rig.clock.monotonic_s()
-    limits = battery.frame("BAU_Limits", now_s)
-    assert is_woken(rig, limits)
-    assert not is_woken(rig, limits)
+    power = battery.frame("BAU_Electrical", now_s)
+    assert is_woken(rig, power)
+    assert not is_woken(rig, power)
+    assert not is_woken(rig, battery.frame("BAU_Limits", now_s))
     assert not is_woken(rig, Frame(now_s, 0x123, extended=False, data=b"\x01"))
     broken = battery.frame("BAU_State", now_s)
     assert not is_woken(rig, broken._replace(data=bytes(8)))

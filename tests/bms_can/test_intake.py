@@ -11,6 +11,7 @@ from bms_can.database import Database
 from bms_can.frame import Frame
 from bms_can.intake import Intake
 from bms_can.profile import Profile
+from bms_can.signals import Signals
 from bms_can.status import derive_status
 from tests.bms_can.build import Battery
 
@@ -31,13 +32,86 @@ def test_a_good_frame_is_taken(intake: Intake, battery: Battery) -> None:
     assert (intake.frames, intake.decoded, intake.bad, intake.unknown) == (1, 1, {}, {})
 
 
-def test_new_bytes_are_told_apart_from_a_repetition(intake: Intake, battery: Battery) -> None:
-    """The same bytes again bring nothing new, but keep the message fresh."""
+def test_a_repetition_keeps_the_message_fresh(intake: Intake, battery: Battery) -> None:
+    """The same bytes again bring nothing new, but make every value of theirs as young as they."""
     frame = battery.frame("BAU_Energy", 1.0, soc=50)
-    assert intake.take(frame)
+    assert not intake.take(frame)
     assert not intake.take(frame._replace(at_s=2.0))
-    assert intake.take(battery.frame("BAU_Energy", 3.0, soc=51))
+    soc = intake.table.snapshot().samples["BAU_Energy.soc"]
+    assert (soc.value, soc.at_s) == (50, 2.0)
+    intake.take(battery.frame("BAU_Energy", 3.0, soc=51))
+    assert intake.table.snapshot().samples["BAU_Energy.soc"].value == 51
     assert intake.table.heard()["BAU_Energy"].count == 3
+
+
+def test_only_what_a_status_rests_on_is_news(intake: Intake, battery: Battery) -> None:
+    """Contactor, current, alarms and answers are; a state of charge is a number to be reported."""
+    told = {name: intake.take(battery.frame(name, 1.0)) for name in battery.values}
+    told |= {"BAU_Ack": intake.take(battery.frame("BAU_Ack", 1.0))}
+    news = {"BAU_State", "BAU_Electrical", "BAU_Alarms", "BAU_Faults", "BAU_Ack"}
+    assert {name for name, is_news in told.items() if is_news} == news & set(told)
+
+
+def all_young(signals: Signals, now_s: float) -> bool:
+    """Hold if every value is young: a condition that notices each time that is wrong."""
+    return all(now_s - each.at_s < 1.0 for each in signals.samples.values())
+
+
+class Plain(Intake):
+    """Decodes each frame, whatever was before."""
+
+    def take(self, frame: Frame) -> bool:
+        """Take one frame."""
+        accepted = self.accept(frame)
+        return accepted is not None and self.store(*accepted, frame)
+
+
+@given(st.data())
+def test_decoding_on_change_is_the_same_as_decoding_each_frame(
+    loaded: tuple[Profile, Database], data: st.DataObject
+) -> None:
+    """Any frames, repeated or not, pages, gaps, bad ones, with looks and watches in between."""
+    profile, database = loaded
+    intakes = Intake(profile, database), Plain(profile, database)
+    source = Battery(profile, database)
+    names = ["BAU_Energy", "BAU_CellVoltages", "BAU_State", "BAU_Limits"]
+    known: list[Frame] = []
+    watches = None
+    at_s = 0.0
+    for _ in range(data.draw(st.integers(1, 40))):
+        at_s += data.draw(st.sampled_from([0.0, 0.01, 0.1, 0.4, 2.0]))
+        what = data.draw(
+            st.sampled_from(["new", "again", "again", "again", "bad", "look", "watch"])
+        )
+        if what == "new" or not known:
+            name = data.draw(st.sampled_from(names))
+            page = {"page": data.draw(st.integers(0, 2))} if name == "BAU_CellVoltages" else {}
+            known.append(source.frame(name, at_s, **page))
+            frame = known[-1]
+        else:
+            frame = data.draw(st.sampled_from(known))
+        if what == "bad":
+            frame = frame._replace(data=frame.data[:5])
+        if what == "look":
+            assert intakes[0].table.snapshot() == intakes[1].table.snapshot()
+            assert intakes[0].table.heard() == intakes[1].table.heard()
+        elif what == "watch" and watches is None:
+            messages = frozenset(names)
+            watches = [each.table.watch(messages, all_young, 0.1) for each in intakes]
+        elif what == "watch" and watches is not None:
+            seen = [each.table.look(watch) for each, watch in zip(intakes, watches, strict=True)]
+            assert seen[0].counts == seen[1].counts
+            assert seen[0].frames == seen[1].frames
+            for each, watch in zip(intakes, watches, strict=True):
+                each.table.unwatch(watch)
+            watches = None
+        else:
+            for each in intakes:
+                each.take(frame._replace(at_s=at_s))
+    fast, plain = intakes
+    assert fast.table.snapshot() == plain.table.snapshot()
+    assert (fast.frames, fast.decoded, fast.bad) == (plain.frames, plain.decoded, plain.bad)
+    assert fast.integrity.lost_frames == plain.integrity.lost_frames
 
 
 def spoilt(battery: Battery, how: str) -> Frame:
