@@ -162,13 +162,13 @@ def _cycle(values: Ints, bits: int) -> tuple[int, int, float]:
     around = (before == high) & (after == low)
     modulo = high - low + 1
     full = len(np.unique(values)) == modulo and modulo > 1 << (bits - 1)
-    wrapped = float((plain | around).mean())
-    if low in (0, 1) and full and around.sum() > 1 and wrapped >= SHARE:
-        return low, modulo, wrapped
-    bad = np.stack((before, after), axis=1)[~plain]
+    wraps = low in (0, 1) and full and modulo < 1 << bits and int(around.sum()) > 1
+    right = plain | around if wraps else plain
+    bad = np.stack((before, after), axis=1)[~right]
+    share = float(right.mean())
     if share < SHARE or (len(bad) > 1 and len(np.unique(bad, axis=0)) == 1):
         return 0, 0, share  # always the same jump: a sum that follows a counter elsewhere
-    return 0, 1 << bits, share
+    return (low, modulo, share) if wraps else (0, 1 << bits, share)
 
 
 def _settled(found: list[Counter], data: Bytes) -> list[Counter]:
