@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bms_can.columnar.export_dir import Entry, ExportDir
-from bms_can.columnar.export_log import Failed, Task, stamp, versions
+from bms_can.columnar.export_log import Failed, Task, keep_loaded, stamp, versions
 from bms_can.columnar.export_plan import log_names
 from bms_can.columnar.export_run import Engine, export_all
 from bms_can.database import Database
@@ -53,6 +53,8 @@ class Job:
     ) -> None:
         self._folder = folder
         self._database = database
+        self._dbc = str(Path(database.path).absolute())
+        keep_loaded(database, self._dbc)
         self._now_s = now_s
         self._saved_s = -1e9
         self._took_s = 0.0
@@ -70,7 +72,7 @@ class Job:
         return Task(
             path=path,
             name=name,
-            dbc=str(Path(self._database.path).absolute()),
+            dbc=self._dbc,
             dbc_sha256=self._database.sha256,
             options=self._folder.options,
             work=str(self._folder.work.absolute()),

@@ -5,7 +5,6 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -113,12 +112,22 @@ def export_log(task: Task, progress: Progress | None = None) -> Exported | Faile
         return Failed(task.path, str(error), final=False)
 
 
-@lru_cache(maxsize=1)
+_loaded: dict[tuple[str, str], Database] = {}  # the newest by path and SHA-256: a process has one
+
+
+def keep_loaded(database: Database, path: str) -> None:
+    """Let the logs exported in this process use a database that is loaded already."""
+    _loaded.clear()
+    _loaded[path, database.sha256] = database
+
+
 def _database(path: str, sha256: str) -> Database:
-    database = load(path)
-    if database.sha256 != sha256:
-        raise BadInput(path, [f"{path}: not the same file on this machine"])
-    return database
+    if (path, sha256) not in _loaded:
+        database = load(path)
+        if database.sha256 != sha256:
+            raise BadInput(path, [f"{path}: not the same file on this machine"])
+        keep_loaded(database, path)
+    return _loaded[path, sha256]
 
 
 def _check_versions(task: Task) -> None:

@@ -23,6 +23,10 @@ class Cells(NamedTuple):
         """Return the chosen rows."""
         return Cells(self.values[chosen], None if self.valid is None else self.valid[chosen])
 
+    def copied(self) -> "Cells":
+        """Return the same without keeping the larger arrays alive of which these are a part."""
+        return Cells(self.values.copy(), None if self.valid is None else self.valid.copy())
+
 
 Block = Sequence[Cells]  # one for each field of a table, all of one length
 
@@ -45,7 +49,7 @@ class RowGroups:
         self.waiting += len(block[0].values)
         while self.waiting >= self._group_rows:
             whole = joined(self._blocks)
-            rest = [cells.take(slice(self._group_rows, None)) for cells in whole]
+            rest = [cells.take(slice(self._group_rows, None)).copied() for cells in whole]
             self.waiting -= self._group_rows
             self._blocks = [rest] if self.waiting else []
             yield [cells.take(slice(0, self._group_rows)) for cells in whole]

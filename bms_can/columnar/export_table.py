@@ -78,6 +78,9 @@ class TableMaker:
 
 def _channel_array(cells: Cells, channels: Sequence[str]) -> pa.Array:
     """Number only the channels that are there, by name: the same rows make the same bytes."""
+    if len(channels) == 1:
+        places = pa.array(np.zeros(len(cells.values), np.int32))
+        return pa.DictionaryArray.from_arrays(places, pa.array(channels, pa.string()))
     used = sorted(np.flatnonzero(np.bincount(cells.values)).tolist(), key=lambda n: channels[n])
     renumbered = np.zeros(len(channels), np.int32)
     renumbered[used] = np.arange(len(used), dtype=np.int32)
