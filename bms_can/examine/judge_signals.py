@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from cantools.database.can import Signal
 
+from bms_can.database import natural_order
 from bms_can.examine.dbc_tally import DbcTally, Named
 from bms_can.examine.finding import Finding, Numbers, Weight
 from bms_can.examine.judge import LEAST_FRAMES, Evidence, listed
@@ -95,9 +96,11 @@ def _pages(evidence: Evidence) -> Iterator[Finding]:
 def _stuck(evidence: Evidence) -> Iterator[Finding]:
     """Signals that never changed, by message."""
     dbc = evidence.dbc
+    signals = {} if dbc is None else dbc.signals
     still: dict[Named, list[str]] = {}
     moving: dict[Named, int] = {}
-    for key, tally in {} if dbc is None else dbc.signals.items():
+    for key in sorted(signals, key=lambda key: natural_order(key.name)):
+        tally = signals[key]
         message = Named(key.channel, key.name.split(".")[0])
         if tally.is_stuck and tally.frames >= LEAST_FRAMES:
             value = f"{tally.first:g}"
