@@ -14,6 +14,8 @@ def add_bus_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
     _add_monitor(commands)
     _add_sniff(commands)
     _add_send(commands)
+    _add_metrics(commands)
+    _add_verify(commands)
 
 
 def add_bus(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
@@ -124,6 +126,29 @@ def _add_send(commands: "Commands[argparse.ArgumentParser]") -> None:
         "--i-stand-at-the-battery", action="store_true", help="needed on a bus that is not virtual"
     )
     send.set_defaults(module="agent.cmd_send")
+
+
+def _add_metrics(commands: "Commands[argparse.ArgumentParser]") -> None:
+    text = "print the running agent's numbers for Prometheus"
+    example = (
+        "examples:\n"
+        "  bms-agent metrics agent.toml\n"
+        "  bms-agent metrics agent.toml --output /var/lib/node_exporter/bms_agent.prom"
+    )
+    metrics = command(commands, "metrics", text, example)
+    metrics.add_argument("config", type=Path, help="configuration file of the agent")
+    metrics.add_argument(
+        "--output", type=Path, metavar="FILE", help="for node_exporter's textfile collector"
+    )
+    metrics.set_defaults(module="agent.cmd_metrics")
+
+
+def _add_verify(commands: "Commands[argparse.ArgumentParser]") -> None:
+    text = "check that the journal is as it was written: hash chain and states"
+    verify = command(commands, "verify", text, "example:\n  bms-agent verify agent.toml")
+    verify.add_argument("config", type=Path, help="configuration file of the agent")
+    verify.add_argument("--json", action="store_true", help="the answer as JSON")
+    verify.set_defaults(module="agent.cmd_verify")
 
 
 def seconds(text: str) -> float:

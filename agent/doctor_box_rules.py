@@ -201,6 +201,7 @@ AGENT_RULES: Sequence[Rule[AgentFacts]] = (
     _trouble("journal", "journal", FAIL, "free the disk; bms-agent verify {config}"),
     _trouble("reports", "sync_trouble", WARN, "see platform above; journalctl -u bms-agent"),
     _trouble("command poll", "poll_trouble", WARN, "see platform above; journalctl -u bms-agent"),
+    _trouble("results", "deliver_trouble", WARN, "see platform above; journalctl -u bms-agent"),
 )
 
 

@@ -127,7 +127,7 @@ def look_at_agent(config: Config) -> AgentFacts:
     """Ask the running agent."""
     path, lock = str(config.path), held(config.state_dir)
     try:
-        answer = ask(config.state_dir, {"do": "status"})
+        answer = ask(config.state_dir, {"do": "vitals"})
     except (NotRunning, BadRequest) as error:
         return AgentFacts(path, lock, words=str(error))
     devices = answer.get("devices")

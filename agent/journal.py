@@ -21,6 +21,7 @@ from agent.journal_rows import (
     COMMANDS,
     EVENTS,
     STATEMENTS,
+    TALLY,
     VERSION,
     Draft,
     Entry,
@@ -193,9 +194,9 @@ class Journal:
 
     def recent(self, limit: int) -> list[Entry]:
         """Return the commands with the newest steps, newest first."""
-        query = COMMANDS + "ORDER BY seq DESC LIMIT ?"
         with self._file.reading() as db:
-            return [entry_of(row) for row in db.execute(query, (limit,))]
+            rows = db.execute(COMMANDS + "ORDER BY seq DESC LIMIT ?", (limit,))
+            return [entry_of(row) for row in rows]
 
     def sendings(self, device_uid: str, code: CommandCode, limit: int) -> list[Event]:
         """Return the rows `sending` of commands that may have gone out, newest first."""
@@ -216,12 +217,16 @@ class Journal:
         with self._file.reading() as db:
             return [event_of(row) for row in db.execute(query, (after_seq, limit))]
 
+    def tally(self) -> list[tuple[str, str, str, int]]:
+        """Return how many commands there are: device, state, reason ("" for none), count."""
+        with self._file.reading() as db:
+            return db.execute(TALLY).fetchall()
+
     def unreported(self, device_uid: str, limit: int = 100) -> list[Event]:
         """Return the steps that the platform does not have yet, oldest first."""
-        mine = "WHERE seq IN (SELECT seq FROM unreported WHERE device_uid=?)"
-        query = EVENTS + mine + " ORDER BY seq LIMIT ?"
+        mine = "WHERE seq IN (SELECT seq FROM unreported WHERE device_uid=?) ORDER BY seq LIMIT ?"
         with self._file.reading() as db:
-            return [event_of(row) for row in db.execute(query, (device_uid, limit))]
+            return [event_of(row) for row in db.execute(EVENTS + mine, (device_uid, limit))]
 
     def reported(self, seq: int) -> None:
         """Keep in mind that the platform has this step, or will never take it."""

@@ -46,6 +46,8 @@ STATEMENTS = (
             ('head_seq', '0'), ('head_hash', printf('%064d', 0))""",
 )
 
+TALLY = """SELECT device_uid, state, coalesce(reason, ''), count(*) FROM command
+    GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""
 EVENTS = """SELECT seq, kind, device_uid, command_id, state, reason, detail, evidence, wall,
     monotonic_s, boot_id, prev_hash, hash FROM event """
 COMMANDS = """SELECT id, device_uid, code, issued_by, version, deadline_s, boot_id, state, reason,

@@ -60,7 +60,7 @@ def _status(
     tally: Tally,
     _request: Mapping[str, object],
 ) -> Answer:
-    found = {uid: _device(device, gate, clock) for uid, (device, gate) in devices.items()}
+    found = {uid: device_answer(device, gate, clock) for uid, (device, gate) in devices.items()}
     return {"devices": found, "recorder": tally()}
 
 
@@ -72,7 +72,8 @@ def _box(gate: Gate) -> Box:
         return Box(NOBODY_KNOWS, str(error))
 
 
-def _device(device: Device, gate: Gate, clock: Clock) -> Answer:
+def device_answer(device: Device, gate: Gate, clock: Clock) -> Answer:
+    """Return what the agent sees of one battery."""
     box, now_s = _box(gate), clock.monotonic_s()
     situation = gate.situation(now_s, box)
     status = situation.status

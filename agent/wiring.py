@@ -28,6 +28,7 @@ from agent.recorder import FlightRecorder
 from agent.schedule import Schedule
 from agent.site import tighten
 from agent.supervisor import Supervisor, Worker, notify_socket
+from agent.vitals import Vitals
 from agent.wiring_device import Bus, Link, Shared, build_link, sync_name
 from bms_can.bus import open_port
 from bms_can.profile_load import load_profile
@@ -215,6 +216,8 @@ def _box_workers(shared: Shared, links: Sequence[Link], world: Outside) -> list[
     recorder = shared.recorder
     parts = {link.device.uid: (link.device, link.gate) for link in links}
     answers = handlers(parts, shared.journal, shared.clock, recorder.folder, recorder.counts)
+    vitals = Vitals(links, shared.journal, shared.outbox, recorder.counts, shared.clock)
+    answers = {**answers, "vitals": vitals.answer}
     door = world.door(shared.config.state_dir, answers, shared.clock)
     return [
         Worker("door", door.run, door.stop, _beats(door)),

@@ -1,14 +1,18 @@
 """`bms-agent doctor` on a whole plant: what is well is well, and a fault is found where it is."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from agent.cli import main
 from tests.ems_process import Ems
 from tests.system.plant import plant
 
+TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
 Capture = pytest.CaptureFixture[str]
 
 
@@ -18,6 +22,13 @@ def examined(capsys: Capture, config: Path) -> tuple[int, dict[str, tuple[str, s
     code = main(["doctor", str(config), "--json", "--listen-s", "1"])
     found = json.loads(capsys.readouterr().out)
     return code, {each["check"]: (each["verdict"], each["said"]) for each in found}
+
+
+def metrics(capsys: Capture, config: Path) -> dict[str, float]:
+    """Return the metrics that have one sample only."""
+    assert main(["metrics", str(config)]) == 0
+    families = text_string_to_metric_families(capsys.readouterr().out)
+    return {each.samples[0].name: each.samples[0].value for each in families}
 
 
 @pytest.mark.slow
@@ -39,6 +50,12 @@ def test_a_whole_plant(tmp_path: Path, ems: Ems, capsys: Capture) -> None:
         assert {site.channel + " interface", "machine unit"} <= {
             check for check, (verdict, _) in found.items() if verdict == "unknown"
         }
+        numbers = metrics(capsys, site.config)
+        assert numbers["bms_agent_operating_status"] == 1
+        assert numbers["bms_agent_frames_total"] > 10
+        assert numbers["bms_agent_resident_memory_bytes"] > 1_000_000
+        assert main(["verify", str(site.config)]) == 0
+        assert "the chain is whole" in capsys.readouterr().out
         site.wrong("silent")
         site.shows(disconnected=1)
         with ems.registry() as registry:
@@ -49,6 +66,14 @@ def test_a_whole_plant(tmp_path: Path, ems: Ems, capsys: Capture) -> None:
         assert found["platform key"][0] == "fail"
     _, found = examined(capsys, site.config)
     assert found["agent process"] == ("warn", "none runs here")
+    with closing(sqlite3.connect(tmp_path / "state" / "journal.db")) as journal:
+        for (name,) in journal.execute(TRIGGERS).fetchall():
+            journal.execute(f"DROP TRIGGER {name}")
+        journal.execute("UPDATE event SET detail = 'forged' WHERE seq = 1")
+        journal.commit()
+    capsys.readouterr()
+    assert main(["verify", str(site.config)]) == 1
+    assert "WRONG row 1" in capsys.readouterr().out
     assert found["agent journal"][0] == "unknown"
 
 
