@@ -26,9 +26,9 @@ from agent.recorder import FlightRecorder
 from agent.schedule import Schedule
 from bms_can.control import ControlPort
 from bms_can.database import Database
+from bms_can.families import intake_of
 from bms_can.frame import Frame, frame_text
 from bms_can.guard import Guard
-from bms_can.intake import Intake
 from bms_can.receiver import Receiver
 
 # python-can drivers that give no own frames back; there "sent" rests on the driver's word.
@@ -153,7 +153,7 @@ def _device(loaded: Loaded, bus: Bus, clock: Clock) -> Device:
     return Device(
         uid=config.uid,
         profile=profile,
-        intake=Intake(profile, loaded.database),
+        intake=intake_of(profile, loaded.database),
         control=ControlPort(guard, lambda: receiver.port, read_only=config.read_only),
         read_only=config.read_only,
         echo=config.can.interface not in NO_ECHO,

@@ -100,13 +100,14 @@ class StatusRule:
     """Either `state`, or `contactor` with `current`, or `current` alone.
 
     `at_rest`: what a battery that has no contactor feedback is while no current flows; None:
-    unknown.
+    unknown. `unknown`: why a battery that only tells values has no status at all.
     """
 
     state: StateSignal | None = None
     contactor: ContactorRule | None = None
     current: CurrentRule | None = None
     at_rest: OperatingStatus | None = None
+    unknown: str = ""
 
     def signals(self) -> tuple[str, ...]:
         """Names of all signals that the status rests on."""
@@ -277,6 +278,7 @@ class Profile:
         read_only_reason: why there are no commands, for people.
         source: where the facts come from; verified: on which frames they were checked. For people.
         family: entry point of the code that translates this battery's frames; "": none.
+        family_options: what that code is told (section [family]).
         simulator: free values for the simulator (section [simulator]).
         heartbeat: the cyclic frame that the battery wants, None: it wants none.
     """
@@ -303,6 +305,7 @@ class Profile:
     source: str = ""
     verified: str = ""
     family: str = ""
+    family_options: Mapping[str, object] = field(default_factory=dict)
     simulator: Mapping[str, object] = field(default_factory=dict)
     heartbeat: HeartbeatPlan | None = None
 

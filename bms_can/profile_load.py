@@ -6,6 +6,7 @@ The format is docs/profile.md. Nothing of a profile is evaluated: it is data onl
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from bms_can import families
 from bms_can.database import Database, cycle_time_ms, load
 from bms_can.errors import BadProfile
 from bms_can.integrity import ALGORITHMS, rule_mistakes
@@ -64,6 +65,7 @@ def load_profile(path: str | Path, dbc: str | Path | None = None) -> tuple[Profi
     mistakes = top.finish()
     if mistakes:
         raise BadProfile(str(path), mistakes)
+    families.made(profile)
     return profile, database
 
 
@@ -121,6 +123,7 @@ class _Reader:
             source=head.text("source", ""),
             verified=head.text("verified", ""),
             family=head.text("family", ""),
+            family_options=dict(top.table("family").items()),
             simulator=dict(top.table("simulator").items()),
         )
 

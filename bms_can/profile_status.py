@@ -18,13 +18,15 @@ AMPERES = {"a": 1.0, "amp": 1.0, "amps": 1.0, "ampere": 1.0, "ma": 0.001, "ka": 
 
 
 def read_status(table: Table, names: Names) -> StatusRule:
-    """Return the rule: `state`, or `contactor` with `current`, or `current` alone."""
+    """Return the rule: `state`, or `contactor` with `current`, or one of `current`, `unknown`."""
     if "state" in table:
         if "contactor" in table:
             table.wrong("contactor", "give either state or contactor, not both")
             table.known("contactor")
         current = _current(table, names) if "current" in table else None
         return StatusRule(state=_state(table.table("state"), names), current=current)
+    if "unknown" in table:
+        return StatusRule(unknown=table.text("unknown"))
     at_rest = table.one_of("at_rest", ("unknown", "idle"), None)
     if "contactor" not in table and at_rest is not None:
         rest = OperatingStatus.IDLE if at_rest == "idle" else None

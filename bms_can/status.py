@@ -290,7 +290,7 @@ def _from_flow(
     if contactor is Contactor.UNKNOWN and not without_feedback:
         return None, "contactor feedback is neither open nor closed"
     if flow is None:
-        return None, "current is unknown"
+        return None, profile.status.unknown or "current is unknown"
     if without_feedback and flow.reported is OperatingStatus.IDLE:
         operating = profile.status.at_rest
         return operating, "" if operating is not None else "no current, and no contactor feedback"

@@ -9,8 +9,8 @@ from math import inf, nextafter
 from typing import NamedTuple
 
 from bms_can.database import Database
+from bms_can.families import intake_of
 from bms_can.frame import Frame
-from bms_can.intake import Intake
 from bms_can.profile import Profile
 from bms_can.signals import Sample, Signals
 from bms_can.status import BmsStatus, derive_status, meaning_of
@@ -45,7 +45,7 @@ class Timeline:
 
     def __init__(self, profile: Profile, database: Database) -> None:
         self._profile = profile
-        self.intake = Intake(profile, database)
+        self.intake = intake_of(profile, database)
         self.status: BmsStatus | None = None
         self.first_s: float | None = None
         self.now_s = 0.0

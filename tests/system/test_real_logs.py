@@ -31,6 +31,7 @@ pytestmark = pytest.mark.shared
 ROOT = Path(__file__).parents[2]
 PROFILES = ROOT / "tests" / "data" / "profiles"
 TESLA = "03-tesla-s-2015-savvycan"
+UDS = "05-uds-isotp-mf4"
 Said = tuple[int | None, int | None]  # operating_status, alarm_status; None: unknown
 Values = dict[str, float]
 Rule = Callable[[Values], Said]
@@ -346,3 +347,31 @@ def test_the_same_capture_in_another_format() -> None:
     states = [change.status.operating for change in changes if change.status.operating is not None]
     assert states == [2]
     assert changes[-1].status.alarm_count == 0
+
+
+@pytest.mark.parametrize(
+    ("log", "dbc", "profile"),
+    [
+        ("leaf2019_2F6913DB_00000004_00000001", "tp_uds_nissan", "leaf_2019_uds"),
+        ("kona_17BD1DB7_00000006_00000170", "tp_uds", "kona_ev_uds"),
+    ],
+)
+def test_diagnostic_answers_are_put_together(log: str, dbc: str, profile: str) -> None:
+    """Pair 05: the state of charge at each answer is the reference's; the status stays unknown."""
+    folder = folder_of(UDS)
+    loaded = load_profile(PROFILES / f"{profile}.toml", folder / f"{dbc}.dbc")
+    timeline, (signal,) = Timeline(*loaded), loaded[0].telemetry[0].signals
+    seen: dict[float, float | None] = {}
+    first_s = None
+    for frame in open_log(folder / f"{log}.candump.log"):
+        if isinstance(frame, Frame):
+            first_s = frame.at_s if first_s is None else first_s
+            assert all(change.status.operating is None for change in timeline.take(frame))
+            sample = timeline.intake.table.snapshot().samples.get(signal)
+            if sample is not None:
+                seen[sample.at_s] = sample.value
+    name = signal.split(".")[1]
+    known = reference(UDS)[f"{log}.MF4"]["first"]
+    told = [values[name] for _, _, values in known if name in values]
+    assert len(told) > 3
+    assert list(seen.values())[: len(told)] == pytest.approx(told)

@@ -1,0 +1,74 @@
+"""Family "isotp": diagnostic answers that come in several frames (ISO 15765-2). Pure.
+
+It only listens: somebody else on the bus asks. The first byte of a put-together payload is the low
+byte of its length, as DBC files for diagnostics count; it is filled up with zeros to a length of
+CAN FD, so that the DBC's length fits.
+
+Its table in a profile: [family] ids = ["7BB"], the identifiers of the answers, 3 or 8 digits.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from bms_can.errors import BadFrame
+from bms_can.frame import Frame
+from bms_can.layout import wire_length
+
+STANDARD_DIGITS = 3
+SINGLE, FIRST, NEXT = 0, 1, 2
+LONGEST_S = 1.0  # between two frames of one answer; N_Cr of the standard
+
+
+class Part(NamedTuple):
+    """An answer under way: what is there, how long it gets, what comes next."""
+
+    data: bytes
+    length: int
+    number: int
+    at_s: float
+
+
+class IsoTp:
+    """Puts answers together; see `families.Family`."""
+
+    def __init__(self, options: Mapping[str, object]) -> None:
+        ids = options.get("ids")
+        if not isinstance(ids, list) or not ids or set(options) != {"ids"}:
+            raise ValueError('needs ids = ["7BB"] and nothing else')
+        try:
+            self._ids = {(int(text, 16), len(text) > STANDARD_DIGITS) for text in ids}
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"ids: {error}") from error
+        self._parts: dict[tuple[int, bool], Part] = {}
+
+    def translate(self, frame: Frame) -> Frame | None:
+        """Return the whole answer with its last frame; other identifiers pass."""
+        key = frame.can_id, frame.extended
+        if key not in self._ids or not frame.data:
+            return frame
+        kind, low = frame.data[0] >> 4, frame.data[0] & 0xF
+        if kind == SINGLE:
+            self._parts.pop(key, None)
+            return self._whole(frame, frame.data[1 : 1 + low], low)
+        if kind == FIRST and len(frame.data) > 2:  # noqa: PLR2004 - two bytes say how long
+            length = low << 8 | frame.data[1]
+            self._parts[key] = Part(frame.data[2:], length, 1, frame.at_s)
+            return None
+        return self._go_on(frame, self._parts.pop(key, None)) if kind == NEXT else None
+
+    def _go_on(self, frame: Frame, part: Part | None) -> Frame | None:
+        if part is None:
+            return None  # listening began in the middle of an answer
+        if frame.data[0] & 0xF != part.number or frame.at_s - part.at_s > LONGEST_S:
+            raise BadFrame("segment", f"{frame.can_id:X}: not the next frame of this answer")
+        data = part.data + frame.data[1:]
+        if len(data) < part.length:
+            key = frame.can_id, frame.extended
+            self._parts[key] = Part(data, part.length, (part.number + 1) & 0xF, frame.at_s)
+            return None
+        return self._whole(frame, data, part.length)
+
+    @staticmethod
+    def _whole(frame: Frame, data: bytes, length: int) -> Frame:
+        payload = bytes([length & 0xFF]) + data[:length]
+        return frame._replace(data=payload.ljust(max(64, wire_length(len(payload))), b"\0"))
