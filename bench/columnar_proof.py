@@ -99,9 +99,10 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=1_000_000, help="over all databases")
     parser.add_argument("--lines", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--lanes", nargs="*", default=["kernel", "numpy"])
     asked = parser.parse_args()
     wrong = 0
-    for lane in ("kernel", "numpy"):
+    for lane in asked.lanes:
         os.environ[SWITCH] = lane
         print(f"{lane}: {why_not() or 'compiled loops'}")
         wrong += _both(asked.databases, asked.frames // asked.databases, asked.lines, asked.seed)

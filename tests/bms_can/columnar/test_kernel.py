@@ -1,0 +1,88 @@
+"""The compiled loops: built from these sources, without a warning, and where they must be."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from bms_can.columnar import kernel
+from bms_can.columnar.scan import scan
+from hatch_build import FLAGS, SOURCES, compiled
+
+STRICT = ("-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wpointer-arith")
+needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
+
+
+def test_is_there_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CI has a compiler, so nothing there may quietly test numpy alone."""
+    if os.environ.get("CI") != "true":
+        pytest.skip("only CI must have a compiler")
+    monkeypatch.delenv(kernel.SWITCH, raising=False)
+    assert kernel.why_not() == ""
+
+
+@needs_cc
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+def test_compiles_without_a_warning(source: Path, tmp_path: Path) -> None:
+    """Each source passes the compiler's own review."""
+    command = ["cc", *FLAGS, *STRICT, "-o", str(tmp_path / "x.so"), str(source)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - cc
+    assert found.returncode == 0, found.stderr
+
+
+@needs_cc
+def test_a_library_of_other_sources_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was compiled before the sources changed is left alone, and said."""
+    library = tmp_path / "libkernel.so"
+    assert compiled(library) == ""
+    monkeypatch.setattr(kernel, "LIBRARY", library)
+    found, reason = kernel._loaded.__wrapped__()
+    assert (found is not None, reason) == (True, "")
+    monkeypatch.setattr(kernel, "source_hash", lambda: "another")
+    found, reason = kernel._loaded.__wrapped__()
+    assert found is None
+    assert "other sources" in reason
+
+
+def test_without_a_compiler_nothing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without cc builds a pure package, and says why the loops are not there."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    assert compiled(tmp_path / "libkernel.so") == "no C compiler"
+    monkeypatch.setattr(kernel, "LIBRARY", tmp_path / "libkernel.so")
+    found, reason = kernel._loaded.__wrapped__()
+    assert found is None
+    assert "not compiled" in reason
+    (tmp_path / "libkernel.so").write_text("no library")
+    assert kernel._loaded.__wrapped__()[0] is None
+
+
+def test_the_switch_turns_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BMS_COLUMNAR=numpy is obeyed."""
+    monkeypatch.setenv(kernel.SWITCH, "numpy")
+    assert not kernel.available()
+    assert kernel.library() is None
+
+
+@pytest.mark.parametrize("lane", ["kernel", "numpy"])
+def test_times_are_those_of_float(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lane: str
+) -> None:
+    """Any time of up to 12 and 9 digits is the very number that Python reads."""
+    if lane == "numpy":
+        monkeypatch.setenv(kernel.SWITCH, "numpy")
+    random = Random(4)  # noqa: S311 - cases, not secrets
+    times = [
+        f"{random.randrange(10 ** random.randrange(1, 13)):0{random.randrange(1, 13)}}."
+        f"{random.randrange(10**digits):0{digits}}"
+        for digits in (*range(1, 10), 6, 9, 9)
+        for _ in range(400)
+    ]
+    path = tmp_path / "x.log"
+    path.write_text("".join(f"({time}) can0 123#\n" for time in times))
+    assert [at_s for chunk in scan(path) for at_s in chunk.at_s.tolist()] == list(map(float, times))
