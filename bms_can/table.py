@@ -102,9 +102,6 @@ class SignalTable:
         somebody looks: on a busy bus many frames come between two looks.
         """
         with self._lock:
-            late = self._late.get(message)
-            if late is not samples and late is not None:
-                self._catch_up(message)
             self._late[message] = samples
             self._count(message, frame.at_s)
             if self._watches:

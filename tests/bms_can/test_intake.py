@@ -66,6 +66,13 @@ class Plain(Intake):
         return accepted is not None and self.store(*accepted, frame)
 
 
+STEP = st.tuples(
+    st.sampled_from(["frame"] * 5 + ["look", "watch", "bad"]),
+    st.integers(0, 7),
+    st.sampled_from([0.0, 0.01, 0.01, 0.1, 2.0]),
+)
+
+
 @given(st.data())
 def test_decoding_on_change_is_the_same_as_decoding_each_frame(
     loaded: tuple[Profile, Database], data: st.DataObject
@@ -74,40 +81,35 @@ def test_decoding_on_change_is_the_same_as_decoding_each_frame(
     profile, database = loaded
     intakes = Intake(profile, database), Plain(profile, database)
     source = Battery(profile, database)
-    names = ["BAU_Energy", "BAU_CellVoltages", "BAU_State", "BAU_Limits"]
-    known: list[Frame] = []
+    pool = [
+        *(source.frame("BAU_Energy", 0.0, soc=soc) for soc in (10, 20)),
+        *(source.frame("BAU_CellVoltages", 0.0, page=page) for page in (0, 1)),
+        *(source.frame("BAU_State", 0.0) for _ in range(4)),
+    ]
     watches = None
     at_s = 0.0
-    for _ in range(data.draw(st.integers(1, 40))):
-        at_s += data.draw(st.sampled_from([0.0, 0.01, 0.1, 0.4, 2.0]))
-        what = data.draw(
-            st.sampled_from(["new", "again", "again", "again", "bad", "look", "watch"])
-        )
-        if what == "new" or not known:
-            name = data.draw(st.sampled_from(names))
-            page = {"page": data.draw(st.integers(0, 2))} if name == "BAU_CellVoltages" else {}
-            known.append(source.frame(name, at_s, **page))
-            frame = known[-1]
-        else:
-            frame = data.draw(st.sampled_from(known))
+    for what, pick, gap_s in data.draw(st.lists(STEP, min_size=20, max_size=60)):
+        at_s += gap_s
+        frame = pool[pick % len(pool)]
         if what == "bad":
             frame = frame._replace(data=frame.data[:5])
         if what == "look":
             assert intakes[0].table.snapshot() == intakes[1].table.snapshot()
             assert intakes[0].table.heard() == intakes[1].table.heard()
         elif what == "watch" and watches is None:
-            messages = frozenset(names)
+            messages = frozenset({"BAU_Energy", "BAU_CellVoltages", "BAU_State"})
             watches = [each.table.watch(messages, all_young, 0.1) for each in intakes]
         elif what == "watch" and watches is not None:
-            seen = [each.table.look(watch) for each, watch in zip(intakes, watches, strict=True)]
-            assert seen[0].counts == seen[1].counts
-            assert seen[0].frames == seen[1].frames
             for each, watch in zip(intakes, watches, strict=True):
                 each.table.unwatch(watch)
             watches = None
         else:
             for each in intakes:
                 each.take(frame._replace(at_s=at_s))
+        if watches is not None:
+            seen = [each.table.look(watch) for each, watch in zip(intakes, watches, strict=True)]
+            assert seen[0].counts == seen[1].counts
+            assert seen[0].frames == seen[1].frames
     fast, plain = intakes
     assert fast.table.snapshot() == plain.table.snapshot()
     assert (fast.frames, fast.decoded, fast.bad) == (plain.frames, plain.decoded, plain.bad)
