@@ -14,13 +14,11 @@ from bms_can.candump import EXTENDED_MAX, STANDARD_MAX, TEXT_KEPT
 from bms_can.errors import BadLogLine
 from bms_can.frame import Frame
 
-_LINE = re.compile(
-    r"\s*(?:t([0-9A-Fa-f]{3})|T([0-9A-Fa-f]{8}))([0-8])((?:[0-9A-Fa-f]{2})*?)([0-9A-Fa-f]{4})?\s*",
-    re.ASCII,
-)
+_LINE = re.compile(r"\s*(?:t([0-9A-Fa-f]{3})|T([0-9A-Fa-f]{8}))([0-8])([0-9A-Fa-f]*)\s*", re.ASCII)
 _REMOTE = re.compile(r"\s*(?:r[0-9A-Fa-f]{3}|R[0-9A-Fa-f]{8})[0-8]([0-9A-Fa-f]{4})?\s*", re.ASCII)
 ROUND_MS, LONG_ROUND_MS = 60_000, 65_536
 MS_PER_S = 1000
+STAMP_DIGITS = 4
 LEAST_SHARE = 0.9  # of the lines of a file's head that must be of this form
 
 
@@ -54,10 +52,14 @@ def slcan_frames(lines: Iterable[str]) -> Iterator[Frame | BadLogLine]:
 def _matched(line: str) -> tuple[int, bool, bytes, int | None] | None:
     """Return identifier, its width, payload and stamp; None if the line is no data frame."""
     found = _LINE.fullmatch(line)
-    if found is None or len(found[4]) != 2 * int(found[3]):
+    if found is None:
         return None
-    stamp = None if found[5] is None else int(found[5], 16)
-    return int(found[1] or found[2], 16), found[2] is not None, bytes.fromhex(found[4]), stamp
+    digits = 2 * int(found[3])
+    data, stamp = found[4][:digits], found[4][digits:]
+    if len(data) != digits or len(stamp) not in (0, STAMP_DIGITS):
+        return None
+    can_id, extended = int(found[1] or found[2], 16), found[2] is not None
+    return can_id, extended, bytes.fromhex(data), int(stamp, 16) if stamp else None
 
 
 class _Clock:

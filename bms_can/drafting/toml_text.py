@@ -22,7 +22,7 @@ def comment(text: str, head: str = "# ") -> list[str]:
 
 def quoted(text: str) -> str:
     """Return a TOML string."""
-    return json.dumps(text, ensure_ascii=True).replace("\x7f", "\\u007F")
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
 
 
 def listed(names: list[str]) -> str:

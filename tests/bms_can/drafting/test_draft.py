@@ -1,0 +1,220 @@
+"""A draft loads, says why, and states nothing that only a person can know."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bms_can.database import Database, load
+from bms_can.drafting.draft import draft
+from bms_can.drafting.guess import best, candidates
+from bms_can.drafting.plan import Answers, Plan
+from bms_can.drafting.toml_text import comment, glob, quoted
+from bms_can.drafting.vocabulary import ROLES, words_of
+from bms_can.examine.examination import Examination
+from bms_can.frame import Frame
+from bms_can.profile import OperatingStatus
+from bms_can.profile_load import load_profile
+from bms_can.timeline import Timeline
+from tests.bms_can.examine.logs import DBC, examined, recorded
+from tests.bms_can.tiny import DBC as TINY
+
+FRAMES = recorded()
+SHIPPED = sorted(DBC.parent.glob("*.dbc"))
+
+
+@pytest.fixture(scope="module")
+def seen() -> Examination:
+    """Our recording, examined."""
+    return examined(FRAMES)
+
+
+def planned(seen: Examination | None = None, answers: Answers | None = None) -> Plan:
+    """Return the plan for our own DBC."""
+    return Plan(load(DBC), "ess_bau.dbc", "ess_bau", seen, "x.log", answers or Answers())
+
+
+def written(folder: Path, text: str, dbc: Path = DBC) -> Path:
+    """Write a draft beside a copy of its DBC."""
+    (folder / dbc.name).write_bytes(dbc.read_bytes())
+    path = folder / "draft.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("dbc", SHIPPED, ids=lambda path: str(path.stem))
+def test_a_draft_of_every_shipped_dbc_loads(dbc: Path, tmp_path: Path) -> None:
+    """Without a log. It is read-only and never says charging or idle by a guess."""
+    text = draft(Plan(load(dbc), dbc.name, dbc.stem))
+    profile, _ = load_profile(written(tmp_path, text, dbc))
+    assert profile.commands == {}
+    assert profile.read_only_reason == "drafted; commands need a person"
+    assert profile.status.current is None
+    assert profile.guard == ()
+
+
+def test_the_draft_of_our_battery_is_right(seen: Examination, tmp_path: Path) -> None:
+    """From DBC and log: contactor, telemetry, all alarms, counters and checksums."""
+    profile, _ = load_profile(written(tmp_path, draft(planned(seen))))
+    assert profile.status.state is not None
+    assert profile.status.state.signal == "BAU_State.contactor_status"
+    assert set(profile.status.state.states.values()) == {OperatingStatus.POWERED_DOWN}
+    assert len(profile.alarms) == 38
+    fields = {field.name: field.signals[0] for field in profile.telemetry}
+    assert fields["soc"] == "BAU_Energy.soc"
+    assert fields["lowest_cell_voltage"] == "BAU_CellVoltageExtremes.lowest_cell_voltage"
+    rule = profile.integrity["BAU_State"]
+    assert (rule.counter, rule.checksum, rule.algorithm) == (
+        "counter",
+        "checksum",
+        "crc8-sae-j1850",
+    )
+    assert profile.deadlines_s["BAU_State"] == 0.5
+
+
+def test_before_a_person_has_answered_the_draft_knows_open_only(
+    seen: Examination, tmp_path: Path
+) -> None:
+    """On the recording it says powered down while the contactor is open, and else unknown."""
+    loaded = load_profile(written(tmp_path, draft(planned(seen))))
+    said = {change.status.operating for change in Timeline(*loaded).run(FRAMES)}
+    assert said == {OperatingStatus.POWERED_DOWN, None}
+
+
+def test_an_answer_makes_the_status_whole(seen: Examination, tmp_path: Path) -> None:
+    """With the sign of the current, the draft says what the shipped profile says."""
+    text = draft(planned(seen, Answers(positive="charging")))
+    loaded = load_profile(written(tmp_path, text))
+    shipped = load_profile(DBC.with_suffix(".toml"))
+    ours = [change.status.operating for change in Timeline(*loaded).run(FRAMES)]
+    assert set(ours) == {None, *OperatingStatus}
+    theirs = [change.status.operating for change in Timeline(*shipped).run(FRAMES)]
+    assert set(ours) == set(theirs)
+
+
+def test_the_sign_is_asked_for_with_its_evidence(seen: Examination) -> None:
+    """The log speaks for charging; the draft says so in a comment, and asks."""
+    text = draft(planned(seen))
+    active = tomllib.loads(text)
+    assert "current" not in active["operating_status"]
+    assert "positive while the battery is charged" in text
+    assert 'speaks for positive = "charging"' in text
+    assert "correlation" in text
+
+
+def test_commands_are_never_drafted(seen: Examination) -> None:
+    """The control message is named in a comment; there is no section that could send."""
+    text = draft(planned(seen))
+    assert "EMS_Control" in text
+    assert not {"commands", "guard", "interlocks", "heartbeat"} & set(tomllib.loads(text))
+
+
+def test_a_contactor_s_bit_needs_current_to_be_understood(tmp_path: Path) -> None:
+    """One bit without names: which value is closed comes from the current, or from a person."""
+    path = tmp_path / "bit.dbc"
+    path.write_text(BIT_DBC, encoding="utf-8")
+    for flows_while, opened in ((1, [0]), (0, [1]), (None, [])):
+        frames = list(bit_log(flows_while))
+        database = load(path)
+        text = draft(Plan(database, "bit.dbc", "bit", examined(frames, database), "bit.log"))
+        status = tomllib.loads(text)["operating_status"]["state"]
+        assert status["signal"] == "Pack.main_contactor"
+        assert status["values"]["1"] == opened
+
+
+BIT_DBC = """VERSION ""
+BS_:
+BU_: BMS
+BO_ 256 Pack: 8 BMS
+ SG_ main_contactor : 0|1@1+ (1,0) [0|1] "" Vector__XXX
+ SG_ pack_current : 16|16@1- (0.1,0) [-3000|3000] "A" Vector__XXX
+"""
+
+
+def bit_log(flows_while: int | None) -> list[Frame]:
+    """Return a minute in which the bit is 0 and then 1, and current flows in one half."""
+    frames = []
+    for number in range(600):
+        bit = int(number >= 300)
+        raw = (300 + number % 7) if bit == flows_while else 0
+        data = bytes([bit, 0]) + raw.to_bytes(2, "little", signed=True) + bytes(4)
+        frames.append(Frame(number / 10, 256, extended=False, data=data))
+    return frames
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(min_size=1, max_size=80))
+def test_a_hostile_comment_stays_a_comment(text: str) -> None:
+    """Whatever a DBC's comment holds, it cannot end its line and become a key."""
+    lines = comment(f"{text}\n[commands.close_contactor]\rmessage = 'x'\u2028y\x85z")
+    assert tomllib.loads("\n".join(lines)) == {}
+    assert tomllib.loads(f"a = {quoted(text)}") == {"a": text}
+
+
+def test_a_hostile_dbc_does_not_reach_the_profile(tmp_path: Path) -> None:
+    """A comment with a line break and a section in it."""
+    evil = 'CM_ SG_ 256 current "charging is positive\n[commands.close_contactor]\na = 1\n";'
+    path = tmp_path / "evil.dbc"
+    path.write_text(TINY.replace('CM_ SG_ 257 door "cabinet door";', evil), encoding="utf-8")
+    text = draft(Plan(load(path), "evil.dbc", "evil"))
+    assert "charging is positive [commands.close_contactor] a = 1" in text
+    assert "commands" not in tomllib.loads(text)
+
+
+def test_names_with_signs_of_a_glob_mean_themselves() -> None:
+    """A KCD or SYM file may have them."""
+    from fnmatch import fnmatchcase  # noqa: PLC0415 - only here
+
+    for name in ("a[1]", "x*", "y?z"):
+        assert fnmatchcase(name, glob(name))
+    assert not fnmatchcase("xy", glob("x*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("PackVoltage_mV", "pack voltage m v"),
+        ("BMS_contactorState", "bms contactor state"),
+        ("总电压V", "总电压 v"),
+        ("HVBattCurr2", "hv batt curr 2"),
+    ],
+)
+def test_names_are_split_into_words(name: str, words: str) -> None:
+    """Camel case, underscores, digits, Chinese."""
+    assert words_of(name) == words
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "unit", "comment_text"),
+    [
+        ("current", "dianliu", "A", ""),
+        ("current", "x1", "A", "电池组总电流"),
+        ("soc", "x2", "%", "荷电状态"),
+        ("total_voltage", "zong_dianya", "V", ""),
+    ],
+)
+def test_chinese_and_pinyin_are_understood(
+    role: str, name: str, unit: str, comment_text: str, tmp_path: Path
+) -> None:
+    """In names and in comments."""
+    path = tmp_path / "zh.dbc"
+    note = f'CM_ SG_ 256 {name} "{comment_text}";\n' if comment_text else ""
+    signal = f' SG_ {name} : 0|16@1+ (0.1,0) [0|6000] "{unit}" Vector__XXX\n'
+    text = f'VERSION ""\nBS_:\nBU_: BMS\nBO_ 256 BMS_A: 8 BMS\n{signal}{note}'
+    path.write_text(text, encoding="gb18030")
+    found = best(load(path), role, None)
+    assert found is not None
+    assert found.name == f"BMS_A.{name}"
+
+
+def test_every_role_finds_its_signal_in_our_dbc() -> None:
+    """And none with an alarm's or a limit's name."""
+    database: Database = load(DBC)
+    for role in ROLES:
+        found = candidates(database, role)
+        assert found or role == "state", role
+        if role not in ("alarm", "state"):
+            assert not re.search(r"alarm|fault|allowed|limit", found[0].name), role
