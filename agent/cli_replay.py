@@ -21,7 +21,9 @@ def _add_replay(commands: "Commands[argparse.ArgumentParser]") -> None:
         "  bms-agent replay candump.log --profile ess_bau\n"
         "  bms-agent replay candump.log --dbc my.dbc --profile my.toml --json\n"
         "  bms-agent replay candump.log --dbc my.dbc          coverage only: is it the right DBC?\n"
-        "  bms-agent replay candump.log --profile ess_bau --sync URL --device UID --key-file FILE"
+        "  bms-agent replay candump.log --profile ess_bau --sync URL --device UID --key-file FILE\n"
+        "  bms-agent replay candump.log --profile ess_bau --write-expect expected.json\n"
+        "  bms-agent replay candump.log --profile ess_bau --expect expected.json    as a test"
     )
     replay = command(commands, "replay", text, example)
     replay.add_argument(
@@ -40,6 +42,10 @@ def _add_replay(commands: "Commands[argparse.ArgumentParser]") -> None:
     replay.add_argument("--sync-period-s", type=float, default=10.0, help="default 10, log time")
     lane_help = "columnar: many times faster, needs numpy; default: where it can"
     replay.add_argument("--lane", choices=LANES, default="auto", help=lane_help)
+    expect_help = "run the whole agent on the log's clock; 1 if it does not do what FILE says"
+    replay.add_argument("--expect", type=Path, metavar="FILE", help=expect_help)
+    write_help = "the same, and write down what it does"
+    replay.add_argument("--write-expect", type=Path, metavar="FILE", help=write_help)
     replay.set_defaults(module="agent.cmd_replay")
 
 

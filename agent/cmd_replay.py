@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from agent.clock import SystemClock
 from agent.config_url import url_mistake
 from agent.render_replay import coverage_lines, coverage_values, timeline_line, timeline_values
-from agent.replay_lane import COLUMNAR, lane_of, replay_columns
+from agent.replay_lane import COLUMNAR, expect_mistakes, lane_of, replay_columns
 from bms_can.coverage import Coverage
 from bms_can.database import Database, load
 from bms_can.errors import BadInput, BadLogLine
@@ -33,6 +33,10 @@ def main(arguments: Namespace) -> int:
     """Replay one log; 1 if it holds no frame at all, or if the platform did not take a report."""
     _check(arguments)
     profile, database = _profile(arguments)
+    if profile is not None and (arguments.expect or arguments.write_expect):
+        from agent.replay_expect import run_expected  # noqa: PLC0415 - brings the whole agent
+
+        return run_expected(arguments, (profile, database))
     coverage = Coverage(database, profile.channel if profile else arguments.channel)
     sync = None if profile is None else _sync(arguments, profile)
     changes: list[Change] = []
@@ -80,7 +84,7 @@ def _show(
 
 def _check(arguments: Namespace) -> None:
     """Refuse combinations that make no sense, all at once."""
-    wrong = []
+    wrong = expect_mistakes(arguments)
     if arguments.profile is None and arguments.dbc is None:
         wrong.append("give --profile, or --dbc for coverage only")
     if arguments.sync is not None:

@@ -59,3 +59,15 @@ def replay_columns(
         counts.take(chunk)
         if timeline is not None:
             yield from timeline.take(chunk)
+
+
+def expect_mistakes(arguments: Namespace) -> list[str]:
+    """Return what speaks against a replay of the whole agent; nothing if none was asked for."""
+    if arguments.expect is None and arguments.write_expect is None:
+        return []
+    wrong = []
+    if arguments.profile is None:
+        wrong.append("--expect needs --profile: without one there is no agent")
+    if arguments.sync is not None or arguments.log_clock or arguments.lane != "auto":
+        wrong.append("--expect goes with none of --sync, --log-clock, --lane")
+    return wrong
