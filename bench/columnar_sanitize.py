@@ -12,10 +12,11 @@ import tempfile
 from pathlib import Path
 
 from bench import columnar_proof
-from bms_can.columnar import kernel
+from bms_can.columnar import kernel, scan
 from hatch_build import compiled
 
 LIBRARY = "BMS_SANITIZED"
+SMALL = 200
 FLAGS = ("-g", "-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined")
 FLAGS_ALL = (*FLAGS, "-fno-sanitize-recover=all")
 
@@ -29,6 +30,7 @@ def main() -> int:
     asked = parser.parse_args()
     if LIBRARY in os.environ:
         kernel.LIBRARY = Path(os.environ[LIBRARY])
+        scan.BLOCK_BYTES = SMALL  # the text ends near the end of its memory, again and again
         sys.argv = [
             sys.argv[0],
             *("--databases", asked.databases, "--frames", asked.frames, "--lines", asked.lines),
