@@ -40,6 +40,7 @@ class LongTables:
             plan.name: Sheet(
                 message_fields(database, [f"{plan.name}.{name}" for name in plan.signals], dtypes),
                 {**metadata, **_about(database, plan.name)},
+                len(decoder.plans),
             )
             for plan in decoder.plans
         }

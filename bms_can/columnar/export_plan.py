@@ -24,7 +24,10 @@ FORMATS = ("parquet", "csv")
 KEYS = ("time", "channel", "message", "date", "wide")  # columns and folders that are no signals
 NO_NAME = "__HIVE_DEFAULT_PARTITION__"  # what Hive calls the folder of an empty value
 TEXT = "_text"
-GROUP_BYTES = 4 << 20  # of a row group before compression, so that many messages fit into memory
+GROUPS_BYTES = 160 << 20  # of the row groups that fill up at once, one for each message
+GROUP_BYTES = (
+    16 << 20
+)  # of one, before compression; short groups of many columns cost time and space
 GROUP_ROWS = (1024, 131_072)
 US_PER_S = 1_000_000
 US_PER_DAY = 86_400 * US_PER_S
@@ -144,11 +147,17 @@ def _choices(signal: Signal) -> tuple[tuple[int, str], ...]:
     return tuple(sorted((raw, str(name)) for raw, name in (signal.choices or {}).items()))
 
 
-def group_rows(fields: Sequence[Field]) -> int:
-    """Return how many rows make a row group: about `GROUP_BYTES` of plain values, for any log."""
+def group_rows(fields: Sequence[Field], tables: int = 1) -> int:
+    """Return how many rows make a row group, which depends on the DBC but on no log.
+
+    Args:
+        fields: of the table.
+        tables: how many fill up at once: together they must fit into memory.
+    """
     row_bytes = 16 + sum(1 + each.dtype.itemsize for each in fields)
     least, most = GROUP_ROWS
-    return max(least, min(most, GROUP_BYTES // row_bytes // least * least))
+    room = min(GROUP_BYTES, GROUPS_BYTES // max(1, tables))
+    return max(least, min(most, room // row_bytes // least * least))
 
 
 def message_folder(message: str, day: int) -> str:

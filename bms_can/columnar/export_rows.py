@@ -10,6 +10,7 @@ from bms_can.columnar.export_plan import US_PER_DAY, US_PER_S, DType, Field
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
+FIRST_ROOM = 1024  # rows
 Chosen = slice | NDArray[np.intp] | Mask
 
 
@@ -23,12 +24,36 @@ class Cells(NamedTuple):
         """Return the chosen rows."""
         return Cells(self.values[chosen], None if self.valid is None else self.valid[chosen])
 
-    def copied(self) -> "Cells":
-        """Return the same without keeping the larger arrays alive of which these are a part."""
-        return Cells(self.values.copy(), None if self.valid is None else self.valid.copy())
-
 
 Block = Sequence[Cells]  # one for each field of a table, all of one length
+
+
+class _Column:
+    """Room for the rows of one column, used again for each group."""
+
+    def __init__(self, dtype: DType, room: int) -> None:
+        self._values = np.empty(room, dtype)
+        self._valid: Mask | None = None
+
+    def grow(self, room: int, used: int) -> None:
+        self._values, old = np.empty(room, self._values.dtype), self._values
+        self._values[:used] = old[:used]
+        if self._valid is not None:
+            self._valid = np.concatenate([self._valid, np.ones(room - len(old), np.bool_)])
+
+    def put(self, start: int, cells: Cells) -> None:
+        end = start + len(cells.values)
+        self._values[start:end] = cells.values
+        if self._valid is not None:
+            self._valid[start:end] = True if cells.valid is None else cells.valid
+        elif cells.valid is not None:
+            self._valid = np.ones(len(self._values), np.bool_)
+            self._valid[start:end] = cells.valid
+
+    def cells(self, used: int) -> Cells:
+        """Return the rows, and begin anew; they stand until the next ones are put."""
+        valid, self._valid = self._valid, None
+        return Cells(self._values[:used], None if valid is None else valid[:used])
 
 
 class RowGroups:
@@ -40,38 +65,44 @@ class RowGroups:
 
     def __init__(self, group_rows: int) -> None:
         self._group_rows = group_rows
-        self._blocks: list[Block] = []
-        self.waiting = 0
+        self._columns: list[_Column] = []
+        self._room = self._used = 0
 
     def add(self, block: Block) -> Iterator[Block]:
-        """Take rows; yield each group that is full now."""
-        self._blocks.append(block)
-        self.waiting += len(block[0].values)
-        while self.waiting >= self._group_rows:
-            whole = joined(self._blocks)
-            rest = [cells.take(slice(self._group_rows, None)).copied() for cells in whole]
-            self.waiting -= self._group_rows
-            self._blocks = [rest] if self.waiting else []
-            yield [cells.take(slice(0, self._group_rows)) for cells in whole]
+        """Take rows; yield each group that is full now. It stands until the next step."""
+        count, start = len(block[0].values), 0
+        while start < count:
+            size = min(count - start, self._group_rows - self._used)
+            self._make_room(block, self._used + size)
+            piece = (
+                block
+                if size == count
+                else [cells.take(slice(start, start + size)) for cells in block]
+            )
+            for column, cells in zip(self._columns, piece, strict=True):
+                column.put(self._used, cells)
+            start += size
+            self._used += size
+            if self._used == self._group_rows:
+                yield self._taken()
 
     def rest(self) -> Block | None:
         """Return the rows that made no full group, None if there are none."""
-        blocks, self._blocks, self.waiting = self._blocks, [], 0
-        return joined(blocks) if blocks else None
+        return self._taken() if self._used else None
 
+    def _make_room(self, block: Block, room: int) -> None:
+        """Begin small: most tables of a long DBC have few rows."""
+        if room <= self._room:
+            return
+        self._room = min(self._group_rows, max(2 * self._room, room, FIRST_ROOM))
+        if not self._columns:
+            self._columns = [_Column(cells.values.dtype, self._room) for cells in block]
+        for column in self._columns:
+            column.grow(self._room, self._used)
 
-def joined(blocks: Sequence[Block]) -> Block:
-    """Return the rows of all blocks, one behind the other."""
-    if len(blocks) == 1:
-        return blocks[0]
-    return [_joined(column) for column in zip(*blocks, strict=True)]
-
-
-def _joined(cells: Sequence[Cells]) -> Cells:
-    values = np.concatenate([each.values for each in cells])
-    if all(each.valid is None for each in cells):
-        return Cells(values)
-    return Cells(values, np.concatenate([mask_of(each) for each in cells]))
+    def _taken(self) -> Block:
+        used, self._used = self._used, 0
+        return [column.cells(used) for column in self._columns]
 
 
 def mask_of(cells: Cells) -> Mask:

@@ -65,15 +65,25 @@ class TableMaker:
     def _array(self, field: Field, cells: Cells, channels: Sequence[str]) -> pa.Array:
         if field.kind is Kind.CHANNEL:
             return _channel_array(cells, channels)
-        nulls = None if cells.valid is None else ~cells.valid
-        if field.kind is Kind.TEXT:
-            places = pa.array(cells.values, pa.int32(), mask=nulls)
-            return pa.DictionaryArray.from_arrays(places, self._names[field.name])
         if field.kind is Kind.TIME:
             return pa.array(cells.values, pa.int64()).view(TIME)
+        if field.kind is Kind.TEXT:
+            return pa.DictionaryArray.from_arrays(_numbers(cells), self._names[field.name])
         if cells.values.dtype.hasobject:
+            nulls = None if cells.valid is None else ~cells.valid
             return pa.array([str(value) for value in cells.values], pa.string(), mask=nulls)
-        return pa.array(cells.values, mask=nulls, from_pandas=False)
+        return _numbers(cells)
+
+
+def _numbers(cells: Cells) -> pa.Array:
+    """Return an array over the very memory of the cells."""
+    values, valid = cells
+    if valid is None:
+        return pa.array(values, from_pandas=False)
+    bits = np.packbits(valid, bitorder="little")
+    buffers = [pa.py_buffer(bits), pa.py_buffer(values)]
+    nulls = len(valid) - int(np.count_nonzero(valid))
+    return pa.Array.from_buffers(arrow_type(values.dtype), len(values), buffers, nulls)
 
 
 def _channel_array(cells: Cells, channels: Sequence[str]) -> pa.Array:

@@ -39,13 +39,16 @@ class Sheet:
     Args:
         fields: of the rows.
         metadata: of the schema.
+        tables: how many kinds of rows fill up at once.
     """
 
-    def __init__(self, fields: Sequence[Field], metadata: Mapping[str, str]) -> None:
+    def __init__(
+        self, fields: Sequence[Field], metadata: Mapping[str, str], tables: int = 1
+    ) -> None:
         self.fields = tuple(fields)
         self.schema: pa.Schema = schema_of(fields, metadata)
         self.maker = TableMaker(fields, self.schema)
-        self.group_rows = group_rows(fields)
+        self.group_rows = group_rows(fields, tables)
 
 
 @dataclass(slots=True)
