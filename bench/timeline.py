@@ -20,7 +20,7 @@ from bms_can.columnar.timeline import ColumnTimeline
 from bms_can.frame import Frame
 from bms_can.profile import CommandCode
 from bms_can.profile_load import load_profile
-from bms_can.shipped import profile_path
+from bms_can.shipped import profile_path, shipped_names
 from bms_can.simulator import Simulator
 from bms_can.timeline import Timeline
 from tests.bms_can.columnar.streams import Loaded, batteries, case, chunk_of, chunks
@@ -64,7 +64,7 @@ def compare(numbers: Sequence[int]) -> tuple[list[int], int, int]:
     """Compare both on some streams; return those that differ, frames and changes."""
     different, count, changes = [], 0, 0
     with tempfile.TemporaryDirectory() as folder:
-        loaded = batteries(Path(folder))
+        loaded = batteries(Path(folder), shipped_names())
     for number in numbers:
         battery, stream, sizes = case(number, loaded)
         expected = list(Timeline(*battery).run(stream))

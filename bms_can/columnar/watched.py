@@ -7,6 +7,7 @@ a signal that counts.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,8 +77,10 @@ class Watcher:
         keys = [each.frame_id | each.is_extended_frame * EXTENDED_BIT for each in messages]
         order = np.argsort(np.array(keys, np.uint32), kind="stable")
         self._keys, self._numbers = np.array(keys, np.uint32)[order], order.astype(np.int64)
-        self._fits = np.stack([_fitting(database, name) for name in self.names])
-        self._masks = np.stack([_mask(profile, database, name) for name in self.names])
+        self._fits = _table([_fitting(database, name) for name in self.names], LENGTHS, np.bool_)
+        self._masks = _table(
+            [_mask(profile, database, name) for name in self.names], WORDS, np.uint64
+        )
         self._deadlines_s = np.array([ages.get(name, np.inf) for name in self.names])
         self._paged = np.array([each.is_multiplexed() for each in messages])
         self._seals = {
@@ -116,6 +119,8 @@ class Watcher:
         return Watched(rows, messages, rows[news], alarms)
 
     def _accepted(self, chunk: Chunk, ours: NDArray[np.bool_]) -> tuple[Rows, Rows]:
+        if not self.names:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
         keys = chunk.can_id | chunk.extended * np.uint32(EXTENDED_BIT)
         at = np.searchsorted(self._keys, keys).clip(max=len(self._keys) - 1)
         rows = np.flatnonzero((self._keys[at] == keys) & ours)
@@ -227,6 +232,11 @@ def _first_after(passed_s: Times, moments_s: Times, before: Rows) -> Rows:
     found = np.searchsorted(passed_s, moments_s, side="right")
     later: Rows = np.maximum(found, before + 1)
     return later
+
+
+def _table(rows: list[NDArray[Any]], width: int, kind: type) -> NDArray[Any]:
+    """Return rows below each other, also none at all."""
+    return np.array(rows, kind).reshape(-1, width)
 
 
 def _fitting(database: Database, name: str) -> NDArray[np.bool_]:

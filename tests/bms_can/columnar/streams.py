@@ -5,7 +5,7 @@ other channels, short frames, broken counters and checksums, values out of range
 """
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -127,8 +127,8 @@ class Case(NamedTuple):
     sizes: list[int]
 
 
-def batteries(folder: Path) -> list[Loaded]:
-    """Return batteries that between them use every kind of rule."""
+def batteries(folder: Path, shipped: Sequence[str] = ("ess_bau", "pylontech")) -> list[Loaded]:
+    """Return batteries that between them use every kind of rule, and shipped ones by name."""
     (folder / "stream.dbc").write_text(DBC, encoding="ascii")
     series = CONTACTORS.format(
         combine="series", other="State.minus", current="State.power", positive="charging",
@@ -153,7 +153,8 @@ def batteries(folder: Path) -> list[Loaded]:
         path = folder / f"stream{number}.toml"
         path.write_text(text, encoding="ascii")
         found.append(load_profile(path))
-    return [*found, load_profile(profile_path("ess_bau"))]
+    more = [load_profile(profile_path(name)) for name in shipped]
+    return [*found, *(each for each in more if not each[0].family)]
 
 
 class _Sender:
@@ -165,8 +166,8 @@ class _Sender:
         self._integrity = Integrity(self._database, self._profile.integrity)
         self._counters: dict[str, int] = {}
         self._bodies: dict[str, bytes] = {}
-        names = list(self._profile.wanted)
-        self.names = names[:12] if len(names) > 12 else names
+        names = list(dict.fromkeys((*self._profile.required, *self._profile.wanted)))
+        self.names = names[:12]
 
     def frame(self, at_s: float, channel: str) -> Frame:
         """Return the next frame."""

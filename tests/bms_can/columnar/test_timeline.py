@@ -9,7 +9,7 @@ from bms_can.columnar.timeline import ColumnTimeline
 from bms_can.timeline import Timeline, what_counts
 from tests.bms_can.columnar.streams import Loaded, batteries, case, chunks
 
-CASES = 240
+CASES = 208
 
 
 @pytest.fixture(scope="module")
