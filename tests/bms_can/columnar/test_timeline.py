@@ -1,7 +1,6 @@
 """The columnar timeline gives exactly the changes of the live one."""
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
