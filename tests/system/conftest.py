@@ -14,6 +14,7 @@ from tests.system.process import Box, new_box
 
 DEMO = [sys.executable, "-m", "agent", "demo", "--once", "--plain"]
 FAULTS = ("", "ignore_close")
+BATTERY = "pylontech"  # one that can only be read
 Started = dict[str, "subprocess.Popen[str]"]
 
 
@@ -22,14 +23,16 @@ def started_demos(request: pytest.FixtureRequest) -> Iterator[Started]:
     """Start the demonstration on a good and on a bad battery, if a test is going to read it."""
     wanted = any("demos" in getattr(item, "fixturenames", ()) for item in request.session.items)
     started = {fault: _demo(fault) for fault in FAULTS if wanted}
+    if wanted:
+        started[BATTERY] = _demo("", "--battery", BATTERY)
     yield started
     for process in started.values():
         process.terminate()  # it takes its platform with it
         process.communicate(timeout=30)
 
 
-def _demo(fault: str) -> "subprocess.Popen[str]":
-    words = ["--fault", fault] if fault else []
+def _demo(fault: str, *words: str) -> "subprocess.Popen[str]":
+    words = (*words, "--fault", fault) if fault else words
     return subprocess.Popen(  # noqa: S603 - our own program
         [*DEMO, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.system.conftest import Started
+from tests.system.conftest import BATTERY, Started
 from tests.system.plant import ROOT
 
 LONGEST_S = 120.0
@@ -48,6 +48,16 @@ def test_the_story_is_proven(demos: dict[str, Ended]) -> None:
     for operating in (1, 2, 3, 4):
         assert f"operating_status {operating}" in good.out
     assert "the command is rejected" in good.out, "a close with a latched fault"
+
+
+@pytest.mark.slow
+def test_a_battery_that_can_only_be_read(demos: dict[str, Ended]) -> None:
+    """Its status follows it, each command is rejected, and not one frame is sent."""
+    found = demos[BATTERY]
+    assert (found.code, found.err) == (0, ""), found.out
+    assert "ok every step was proven" in found.out
+    assert found.out.count("ok the command is rejected (read-only") == 3
+    assert "ok every frame on the bus was the battery's" in found.out
 
 
 @pytest.mark.slow
