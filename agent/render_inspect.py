@@ -14,9 +14,29 @@ from bms_can.timeline import Change
 
 SHOWN = 5  # findings of one kind
 SHOWN_CHANGES = 12
-HEADS = {
-    "en": ("log", "DBC", "coverage", "findings", "status", "more; --json and --html have all"),
-    "zh": ("日志", "DBC", "覆盖", "发现", "状态", "条未列出；--json 和 --html 中有全部"),
+TEXTS: dict[str, dict[str, str]] = {
+    "en": {
+        "log": "log         {name}: {frames} frames ({channels}), {ids} ids, {seconds:.6g} s",
+        "dbc": "DBC         {path}, {encoding}",
+        "coverage": "coverage    {known} frames ({percent:.1f} %) have ids of the DBC; {channels}",
+        "findings": "findings    {counts}",
+        "status": "status    {line}",
+        "more_status": "status      and {count} more changes",
+        "more": "  and {count} more; --json and --html have all",
+        "line": "line {line}",
+        "confidence": "confidence {confidence:.2f}",
+    },
+    "zh": {
+        "log": "日志        {name}：{frames} 帧（{channels}），{ids} 个标识符，{seconds:.6g} s",
+        "dbc": "DBC         {path}，{encoding}",
+        "coverage": "覆盖        {known} 帧（{percent:.1f} %）的标识符在 DBC 中；{channels}",
+        "findings": "发现        {counts}",
+        "status": "状态      {line}",
+        "more_status": "状态        另有 {count} 次变化",
+        "more": "  另有 {count} 条；--json 和 --html 中有全部",
+        "line": "第 {line} 行",
+        "confidence": "可信度 {confidence:.2f}",
+    },
 }
 
 
@@ -70,50 +90,57 @@ def by_kind(findings: tuple[Finding, ...]) -> Iterator[tuple[Weight, list[Findin
 
 
 def _summary(report: Report, language: str) -> Iterator[str]:
-    log, dbc, coverage, findings, status, _ = (f"{head:<10}" for head in HEADS[language])
-    tally, evidence = report.tally, report.seen.evidence
+    texts, tally, evidence = TEXTS[language], report.tally, report.seen.evidence
     channels = ", ".join(f"{name or '-'} {count}" for name, count in tally.channels.most_common(8))
-    size = f"{tally.frames} frames ({channels}), {len(tally.streams)} ids"
-    yield f"{log}  {Path(report.log).name}: {size}, {tally.seconds:.6g} s"
-    if evidence.database is not None:
-        yield f"{dbc}  {evidence.database.path}, {evidence.database.encoding}"
-        known = report.known_frames()
-        percent = 100 * known / tally.frames if tally.frames else 0.0
-        by_channel = ", ".join(
-            f"{name or '-'} {evidence.known_percent(name):.1f} %" for name in sorted(tally.channels)
-        )
-        yield f"{coverage}  {known} frames ({percent:.1f} %) have an id of the DBC; {by_channel}"
-    counts = ", ".join(
-        f"{report.count(w)} {WEIGHTS[language][w]}" for w in sorted(Weight, reverse=True)
+    yield texts["log"].format(
+        name=Path(report.log).name,
+        frames=tally.frames,
+        channels=channels,
+        ids=len(tally.streams),
+        seconds=tally.seconds,
     )
-    yield f"{findings}  {counts}"
+    if evidence.database is not None:
+        database = evidence.database
+        yield texts["dbc"].format(path=database.path, encoding=database.encoding)
+        yield _coverage(report, texts["coverage"])
+    weights = sorted(Weight, reverse=True)
+    counts = ", ".join(f"{report.count(each)} {WEIGHTS[language][each]}" for each in weights)
+    yield texts["findings"].format(counts=counts)
     for change in report.changes[:SHOWN_CHANGES]:
-        yield f"{status}{timeline_line(change)}"
+        yield texts["status"].format(line=timeline_line(change))
     rest = len(report.changes) - SHOWN_CHANGES + report.left_out
     if rest > 0:
-        yield f"{status}  + {rest}"
+        yield texts["more_status"].format(count=rest)
+
+
+def _coverage(report: Report, text: str) -> str:
+    tally, evidence, known = report.tally, report.seen.evidence, report.known_frames()
+    by_channel = ", ".join(
+        f"{name or '-'} {evidence.known_percent(name):.1f} %" for name in sorted(tally.channels)
+    )
+    percent = 100 * known / tally.frames if tally.frames else 0.0
+    return text.format(known=known, percent=percent, channels=by_channel)
 
 
 def _kind_lines(report: Report, findings: list[Finding], language: str) -> Iterator[str]:
     first = words_of(findings[0], language)
     yield f"{first.title}"
     for finding in findings[:SHOWN]:
-        yield f"  {words_of(finding, language).text}{evidence_words(report, finding)}"
+        yield f"  {words_of(finding, language).text}{evidence_words(report, finding, language)}"
     if len(findings) > SHOWN:
-        yield f"  + {len(findings) - SHOWN} {HEADS[language][-1]}"
-    if first.advice:
-        yield f"  -> {first.advice}"
+        yield TEXTS[language]["more"].format(count=len(findings) - SHOWN)
+    yield f"  -> {first.advice}"
 
 
-def evidence_words(report: Report, finding: Finding) -> str:
+def evidence_words(report: Report, finding: Finding, language: str) -> str:
     """Return where a finding is seen first, and how sure it is."""
-    parts = []
+    texts, parts = TEXTS[language], []
     if finding.first_s is not None:
         parts.append(f"{finding.first_s - report.tally.first_s:.6g} s")
     if finding.first_line is not None:
-        parts.append(f"line {finding.first_line}")
+        parts.append(texts["line"].format(line=finding.first_line))
     if finding.confidence < 1:
-        parts.append(f"confidence {finding.confidence:.2f}")
+        parts.append(texts["confidence"].format(confidence=finding.confidence))
     return f"  [{', '.join(parts)}]" if parts else ""
 
 
