@@ -54,12 +54,12 @@ def _add_play(commands: "Commands[argparse.ArgumentParser]") -> None:
     example = (
         "examples:\n"
         "  bms-agent play candump.log -i socketcan -c vcan0\n"
-        "  bms-agent play candump.log -l i -s 2 vcan0=can0 vcan1=can1\n"
+        "  bms-agent play candump.log vcan0=can0 vcan1=can1 -l i -s 2\n"
         "  bms-agent play candump.log -c vcan0 --profile ess_bau      without its control frames"
     )
     play = command(commands, "play", text, example)
     play.add_argument("log", type=Path, help="any log that replay reads")
-    play.add_argument("assignment", nargs="*", metavar="WRITE=LOG", help="channel by channel")
+    play.add_argument("assignment", nargs="*", metavar="WRITE=LOG", help="right behind the log")
     play.add_argument("-i", "--interface", default="socketcan", help="python-can interface")
     play.add_argument("-c", "--channel", help="where frames go that no WRITE=LOG names")
     play.add_argument("-b", "--bitrate", type=int, help="bit/s, where the interface sets it")
