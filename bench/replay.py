@@ -133,7 +133,7 @@ def _asammdf(dbc: Path) -> Contender:
         mf4 = CACHE / f"{frames}.mf4"
         if not mf4.exists():
             command = _words(python, PEERS, "to_mf4", log_of(frames), mf4)
-            subprocess.run(command, check=True)  # noqa: S603 - our file
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - our file
     except (OSError, subprocess.CalledProcessError) as error:
         return Contender(name, frames, missing=str(error))
     return Contender(name, frames, _words(python, PEERS, "asammdf", mf4, dbc))

@@ -29,9 +29,13 @@ static void decode(uint32_t id, const uint8_t *data, size_t size)
     }
 }
 
-static int nibble(int c)
+static uint8_t nibble[256]; /* a branch on random digits would be guessed wrong */
+
+static void fill(void)
 {
-    return c <= '9' ? c - '0' : (c | 32) - 'a' + 10;
+    for (int value = 0; value < 16; value++)
+        nibble[(int)"0123456789ABCDEF"[value]] = nibble[(int)"0123456789abcdef"[value]] =
+            (uint8_t)value;
 }
 
 static void line(const char *p, double *now)
@@ -44,9 +48,9 @@ static void line(const char *p, double *now)
         if (*p != '.') us = us * 10 + (uint64_t)(*p - '0');
     *now = (double)us / 1e6;
     for (p += 2; *p != ' '; p++) {}
-    for (p++; *p != '#'; p++) id = id << 4 | (uint32_t)nibble(*p);
+    for (p++; *p != '#'; p++) id = id << 4 | nibble[(uint8_t)*p];
     for (p++; *p > ' ' && size < 8; p += 2)
-        data[size++] = (uint8_t)(nibble(p[0]) << 4 | nibble(p[1]));
+        data[size++] = (uint8_t)(nibble[(uint8_t)p[0]] << 4 | nibble[(uint8_t)p[1]]);
     frames++;
     decode(id, data, size);
 }
@@ -59,6 +63,7 @@ int main(int argc, char **argv)
     double now = 0;
     FILE *log = argc > 1 ? fopen(argv[1], "rb") : NULL;
     if (!log || !text) return 1;
+    fill();
     while ((got = fread(text + left, 1, ROOM - left, log)) > 0) {
         char *at = text, *end = text + left + got, *stop;
         while ((stop = memchr(at, '\\n', (size_t)(end - at)))) {
