@@ -88,6 +88,7 @@ def test_what_is_so_already_needs_no_frame(rig: Rig, code: CommandCode) -> None:
     identity = rig.offer(code)
     rig.run(0.01)
     assert rig.outcome(identity) == (S.SUCCEEDED, R.NO_OP)
+    assert rig.entry(identity).detail == "already so; no frame was sent"
     shown = cast("dict[str, object]", rig.event(identity, S.SUCCEEDED).evidence["status"])
     assert (shown["operating_status"], shown["alarms"]) == (2 if code is CLOSE else 1, [])
     assert shown["contactor"] == ("closed" if code is CLOSE else "open")
@@ -192,6 +193,7 @@ def test_a_second_command_is_refused_unless_it_opens(
         assert len(rig.frames(OPEN)) == 1
     else:
         assert rig.outcome(other) == (S.REJECTED, R.COMMAND_ALREADY_IN_EXECUTION)
+        assert rig.entry(other).detail == f"command {one} is under way"
         rig.run(3.0)
         assert rig.state(one) is S.HELD
         assert len(rig.frames(first)) == len(rig.frames()) == 3
@@ -449,4 +451,6 @@ def test_a_listening_device_sends_nothing(tmp_path: Path, code: CommandCode) -> 
     rig = warm_rig(tmp_path, read_only=True)
     identity = rig.do(code, 1.0)
     assert rig.outcome(identity) == (S.REJECTED, R.READ_ONLY)
+    judged = cast("list[dict[str, object]]", rig.event(identity, S.REJECTED).evidence["interlocks"])
+    assert not all(check["passed"] for check in judged)
     assert rig.frames() == []

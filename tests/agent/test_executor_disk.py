@@ -207,6 +207,7 @@ def test_a_battery_that_falls_silent_while_the_lock_out_is_read(rig: Rig) -> Non
     rig.on_box_read = wait
     identity = rig.do(CLOSE, 0.1)
     assert rig.outcome(identity) == (S.REJECTED, R.BLOCKED_BY_HEALTH)
+    assert len(reads) == 2  # once at each judgement: none waits for the disk without need
     assert rig.frames() == []
 
 

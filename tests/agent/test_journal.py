@@ -265,7 +265,9 @@ def test_forgetful_for_the_longest_life(path: Path) -> None:
         assert journal.forgetful(clock.monotonic_s(), clock.boot_id())
         clock.reboot(monotonic_s=10.0)
         assert journal.forgetful(clock.monotonic_s(), clock.boot_id())
-        clock.advance(LONGEST_LIFE_S)
+        clock.advance(LONGEST_LIFE_S - 11.0)
+        assert journal.forgetful(clock.monotonic_s(), clock.boot_id())
+        clock.advance(1.0)
         assert not journal.forgetful(clock.monotonic_s(), clock.boot_id())
         clock.reboot("boot-3", monotonic_s=1.0)
         assert not journal.forgetful(clock.monotonic_s(), clock.boot_id())
@@ -360,6 +362,18 @@ def test_a_note_is_of_no_device_unless_it_says_so(journal: Journal) -> None:
         journal.note("start", STAMP, {"version": "1"}, *uid)
     found = [(event.kind, event.device_uid, event.evidence) for event in journal.log()]
     assert found == [("start", "", {"version": "1"}), ("start", "BAT", {"version": "1"})]
+
+
+@pytest.mark.parametrize("gone", ["lockout.json", "journal.db"])
+def test_a_lockout_outlives_either_file(journal: Journal, path: Path, gone: str) -> None:
+    """The lock-out is kept twice: the loss of one file opens nothing."""
+    journal.set_lockout("work on the rack", "zhang", STAMP)
+    journal.close()
+    (path.parent / gone).unlink()
+    with closing(Journal(path, STAMP)) as again:
+        lockout = again.lockout()
+        assert lockout is not None
+        assert lockout.reason == "work on the rack"
 
 
 def test_numbers_are_reserved_once(journal: Journal, path: Path) -> None:
