@@ -52,13 +52,14 @@ def _run(arguments: Namespace, job: Job, shown: Progress) -> None:
     engine.progress = shown.within if jobs == 1 and arguments.scheduler is None else None
 
     def tell(outcome: Entry | Failed) -> None:
-        if isinstance(outcome, Failed):
-            shown.finished(job.sizes[outcome.path], 0)
-            _say(f"{outcome.path}: {outcome.reason}")
-            return
-        shown.finished(job.sizes[outcome["path"]], outcome["frames"])
-        for line in log_lines(outcome):
-            print(line, flush=True)  # noqa: T201 - the command's output
+        path = outcome.path if isinstance(outcome, Failed) else outcome["path"]
+        frames = 0 if isinstance(outcome, Failed) else outcome["frames"]
+        shown.finished(job.sizes[path], frames)
+        with shown.aside():
+            if isinstance(outcome, Failed):
+                _say(f"{path}: {outcome.reason}")
+            else:
+                print("\n".join(log_lines(outcome)), flush=True)  # noqa: T201 - the command's output
 
     try:
         job.run(engine, tell)

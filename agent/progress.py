@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Protocol, TextIO
@@ -27,12 +27,14 @@ class Progress:
         now_s: monotonic clock [s].
         show: where to.
         every_s: not more often than this [s].
+        aside: makes room for other output, as `with`.
     """
 
     total: int
     now_s: Callable[[], float]
     show: Shown
     every_s: float
+    aside: Callable[[], AbstractContextManager[object]] = nullcontext
     _before: int = 0
     _frames_before: int = 0
     _here: int = 0
@@ -81,8 +83,8 @@ def _duration(seconds: float) -> str:
 def progress(total: int, now_s: Callable[[], float], stream: TextIO) -> Iterator[Progress]:
     """Show on a stream how far a job of `total` bytes is."""
     if stream.isatty() and find_spec("rich") is not None:
-        with _bar() as show:
-            yield Progress(total, now_s, show, BAR_EVERY_S)
+        with _bar() as (show, aside):
+            yield Progress(total, now_s, show, BAR_EVERY_S, aside)
     else:
         yield Progress(total, now_s, _line(stream), PLAIN_EVERY_S)
 
@@ -95,7 +97,7 @@ def _line(stream: TextIO) -> Shown:
 
 
 @contextmanager
-def _bar() -> Iterator[Shown]:
+def _bar() -> Iterator[tuple[Shown, Callable[[], AbstractContextManager[object]]]]:
     from rich.console import Console  # noqa: PLC0415 - rich is an extra, only for terminals
     from rich.progress import BarColumn, TextColumn  # noqa: PLC0415 - same
     from rich.progress import Progress as Bar  # noqa: PLC0415 - same
@@ -105,6 +107,22 @@ def _bar() -> Iterator[Shown]:
         TextColumn("{task.percentage:>3.0f}%"),
         TextColumn("{task.description}"),
     )
-    with Bar(*columns, console=Console(file=sys.stderr), transient=True) as bar:
+    with Bar(
+        *columns,
+        console=Console(file=sys.stderr),
+        transient=True,
+        redirect_stdout=False,  # stdout may be a pipe: it gets what belongs to it
+        redirect_stderr=False,
+    ) as bar:
         task = bar.add_task("", total=1.0)
-        yield lambda share, text: bar.update(task, completed=share, description=text)
+
+        def show(share: float, text: str) -> None:
+            bar.update(task, completed=share, description=text)
+
+        @contextmanager
+        def aside() -> Iterator[None]:
+            bar.stop()
+            yield
+            bar.start()
+
+        yield show, aside

@@ -18,6 +18,7 @@ from bms_can.columnar.export_long import LongTables
 from bms_can.columnar.export_plan import LAYOUT, Options
 from bms_can.columnar.export_tables import Part, Tables
 from bms_can.columnar.export_wide import WideTables
+from bms_can.columnar.place import position
 from bms_can.columnar.scan import scan
 from bms_can.database import Database, load
 from bms_can.errors import BadInput
@@ -206,7 +207,7 @@ def _written(task: Task, database: Database, attempt: Path, progress: Progress |
         tally.columns(chosen, decoded)
         sink.take(chosen, decoded)
         if progress is not None:
-            progress(tally.frames, getattr(chunk, "position", 0))
+            progress(tally.frames, position(task.path))
     parts = sink.close()
     _sync(attempt)
     return {

@@ -2,6 +2,8 @@
 
 import io
 
+import pytest
+
 from agent.clock import FakeClock
 from agent.progress import PLAIN_EVERY_S, Progress, progress
 
@@ -32,3 +34,26 @@ def test_nothing_is_invented_where_nothing_is_known() -> None:
     clock.advance(2)
     shown.within(5_000_000, 0)
     assert told == [(0.0, "5.0 M frames, 2.50 M/s")]
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """See TextIO."""
+        return True
+
+
+def test_a_terminal_gets_a_bar_that_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bar is on stderr alone; what else is said stands by itself."""
+    clock, terminal, out = FakeClock(), Terminal(), io.StringIO()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setattr("sys.stdout", out)
+    with progress(1000, clock.monotonic_s, terminal) as shown:
+        clock.advance(1)
+        shown.finished(500, 1_000_000)
+        with shown.aside():
+            out.write("a.log: done\n")
+    assert "1.0 M frames, 1.00 M/s, 0:00:01 left" in terminal.getvalue()
+    assert "a.log" not in terminal.getvalue()
+    assert out.getvalue() == "a.log: done\n"  # rich writes nothing there
