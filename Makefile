@@ -5,7 +5,7 @@ SETUP := .venv/.ready
 LOOPS := bms_can/columnar/kernel_text.c bms_can/columnar/kernel_fields.c
 KERNEL := bms_can/columnar/libkernel.so
 
-.PHONY: demo test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry bench-replay bench-export columnar-proof kernel setup lock clean
+.PHONY: demo test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry socketcan socketcan-long bench-live bench-replay bench-export columnar-proof kernel setup lock clean
 demo: $(SETUP)
 	$(BIN)/bms-agent demo
 
@@ -24,7 +24,7 @@ cover: $(SETUP)
 
 # DIR holds pairs/ with recorded logs and their reference answers; without it these tests are skipped.
 real-logs: $(SETUP)
-	BMS_REAL_LOGS=$(abspath $(DIR)) $(BIN)/python -m pytest -m shared tests/system
+	BMS_REAL_LOGS=$(abspath $(DIR)) $(BIN)/python -m pytest -m shared tests
 
 bench: $(SETUP)
 	$(BIN)/python -m bench
@@ -32,6 +32,9 @@ bench: $(SETUP)
 STREAMS ?= 10000
 bench-timeline: $(SETUP)
 	$(BIN)/python -m bench.timeline --streams $(STREAMS)
+
+bench-live: $(SETUP)
+	$(BIN)/python -m bench.live
 
 power-cut: $(SETUP)
 	$(BIN)/python -m bench.power_cut $(N)
@@ -61,6 +64,14 @@ bench-replay: $(SETUP) $(KERNEL)
 # Export of a log of N frames to Parquet, CSV and a wide table, against plain decoding and python-can + cantools.
 bench-export: $(SETUP) $(KERNEL)
 	$(BIN)/python -m bench.export $(if $(N),--frames $(N))
+
+# Needs, as root: apt-get install --no-install-recommends user-mode-linux kmod iproute2 can-utils
+GUEST := $(BIN)/python -m tests.socketcan.guest --limit
+socketcan: $(SETUP)
+	$(GUEST) 420 $(BIN)/python -m pytest -p no:cacheprovider -p no:xdist tests/socketcan
+
+socketcan-long: $(SETUP)
+	FULL_BUS_S=600 $(GUEST) 1500 $(BIN)/python -m pytest -p no:cacheprovider -p no:xdist tests/socketcan
 
 # Minutes, not seconds. What survives is explained in docs/safety.md.
 mutants: .venv-mutants/.ready

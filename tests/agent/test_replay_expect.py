@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.cli import main
+from tests.agent.test_replay_lane import PROFILES, REAL
 
 ROOT = Path(__file__).parents[2]
 LOG = ROOT / "tests" / "data" / "ess_bau" / "half_minute.log"
@@ -119,3 +120,22 @@ def test_a_file_that_cannot_be_written(capsys: Capture, tmp_path: Path) -> None:
     words = ["replay", str(LOG), "--profile", "ess_bau", "--write-expect", str(path)]
     assert main(words) == os.EX_CONFIG
     assert "No such file" in capsys.readouterr().err
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("folder", "log", "dbc", "profile"), [each for each in REAL if each[3]])
+def test_real_logs_are_regression_tests(
+    capsys: Capture, tmp_path: Path, folder: str, log: str, dbc: str, profile: str
+) -> None:
+    """Every recorded log with a profile: written twice alike, and then as expected."""
+    place = os.environ.get("BMS_REAL_LOGS", "")
+    if not place:
+        pytest.skip("BMS_REAL_LOGS does not name the folder with the real logs (make real-logs)")
+    pair = Path(place) / "pairs" / folder
+    words = ["replay", str(pair / log), "--dbc", str(pair / dbc)]
+    words += ["--profile", str(PROFILES / f"{profile}.toml")]
+    for name in ("a.json", "b.json"):
+        assert main([*words, "--write-expect", str(tmp_path / name)]) == 0
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert main([*words, "--expect", str(tmp_path / "a.json")]) == 0
+    assert "as expected" in capsys.readouterr().out
