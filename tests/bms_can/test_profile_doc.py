@@ -62,4 +62,4 @@ def test_examples_are_toml() -> None:
     known = tomllib.loads((ROOT / "dbc" / "ess_bau.toml").read_text(encoding="utf-8")).keys()
     assert len(examples) > 10
     for example in examples:
-        assert tomllib.loads(example).keys() <= known | {"confirmed", "heartbeat"}
+        assert tomllib.loads(example).keys() <= known | {"confirmed", "heartbeat", "frames", "family"}
