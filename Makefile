@@ -5,7 +5,7 @@ SETUP := .venv/.ready
 LOOPS := bms_can/columnar/kernel_text.c bms_can/columnar/kernel_fields.c
 KERNEL := bms_can/columnar/libkernel.so
 
-.PHONY: demo test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry socketcan socketcan-long bench-live bench-replay bench-export columnar-proof kernel setup lock clean
+.PHONY: demo test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry socketcan socketcan-long bench-live bench-replay bench-export export-kill columnar-proof kernel false-findings setup lock clean
 demo: $(SETUP)
 	$(BIN)/bms-agent demo
 
@@ -47,6 +47,10 @@ SEED ?= 1
 simulate: $(SETUP)
 	$(BIN)/python -m bench.simulate --steps $(STEPS) --seed $(SEED)
 
+# How often inspect finds a counter or a checksum where there is none, and misses a planted one.
+false-findings: $(SETUP)
+	$(BIN)/python -m bench.false_findings $(N)
+
 CASES ?= 100000
 expiry: $(SETUP)
 	$(BIN)/python -m bench.expiry --cases $(CASES)
@@ -72,6 +76,10 @@ socketcan: $(SETUP)
 
 socketcan-long: $(SETUP)
 	FULL_BUS_S=600 $(GUEST) 1500 $(BIN)/python -m pytest -p no:cacheprovider -p no:xdist tests/socketcan
+
+# Kill -9 an export N times at random moments, and look at what a reader finds.
+export-kill: $(SETUP) $(KERNEL)
+	$(BIN)/python -m bench.export_kill $(N)
 
 # Minutes, not seconds. What survives is explained in docs/safety.md.
 mutants: .venv-mutants/.ready
