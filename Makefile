@@ -2,7 +2,7 @@
 PY ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
-LOOPS := bms_can/columnar/kernel_text.c bms_can/columnar/kernel_fields.c
+LOOPS := bms_can/columnar/kernel_digits.h bms_can/columnar/kernel_text.c bms_can/columnar/kernel_fields.c
 KERNEL := bms_can/columnar/libkernel.so
 
 .PHONY: demo test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry socketcan socketcan-long bench-live bench-replay bench-export export-kill columnar-proof kernel false-findings setup lock clean

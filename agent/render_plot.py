@@ -65,7 +65,7 @@ def plot(title: str, unit: str, curve: Curve, until_s: float) -> Plot:
     return Plot(
         title=title,
         unit=unit,
-        note=f"{_number(least)} .. {_number(most)}",
+        note="" if named else f"{_number(least)} .. {_number(most)}",
         band="" if named else " ".join(_band(x[a:b], low[a:b], high[a:b]) for a, b in runs),
         line=" ".join(_line(x[a:b], low[a:b], high[a:b], steps=steps) for a, b in runs),
         x_ticks=time_ticks(until_s),

@@ -100,7 +100,18 @@ def _values(finding: Finding, language: str) -> dict[str, Value]:
         for english, chinese in _CHECKSUM_ZH:
             words = words.replace(english, chinese)
         numbers["words"] = words
-    return values | numbers
+    return values | {key: _short(value) for key, value in numbers.items()}
+
+
+class _Short(float):
+    """A number that is written short where a sentence gives no format."""
+
+    def __str__(self) -> str:
+        return f"{float(self):.6g}"
+
+
+def _short(value: Value) -> Value:
+    return _Short(value) if isinstance(value, float) else value
 
 
 def _range_words(finding: Finding, language: str) -> str:
