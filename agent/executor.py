@@ -156,9 +156,9 @@ class Executor:
     def _next(self, run: Run) -> Step | None:
         if run.state is CommandState.ACCEPTED:
             return self._judge(run)
-        if run.state is CommandState.SENDING:
-            return self._session.await_echo(run)
         assert run.plan is not None  # noqa: S101 - a command without a plan is never gated
+        if run.state is CommandState.SENDING:
+            return self._sending(run, run.plan)
         if run.state is CommandState.GATED:
             return self._write_then_send(run, run.plan)
         return self._session.await_effect(run, run.plan)
@@ -239,6 +239,14 @@ class Executor:
         if run.frames:
             self._aftermaths.supersede(run.command)
         return Step(CommandState.SENDING) if step is None else step
+
+    def _sending(self, run: Run, plan: CommandPlan) -> Step | None:
+        """Wait for the echo; the first frame of an open may still be on its way to the bus."""
+        tried = not run.frames
+        step = self._session.await_echo(run, plan)
+        if tried and run.frames:
+            self._aftermaths.supersede(run.command)
+        return step
 
     def _changed_meanwhile(self, run: Run) -> Step | None:
         """Judge a command for the last time before its frame; None if it may go out."""

@@ -20,6 +20,7 @@ from bms_can.signals import Signals
 from bms_can.table import Watch
 
 NEVER_S = float("inf")
+AGAIN_S = 0.5  # between two tries of an open that the bus did not take; each counts for the guard
 
 
 class Step(NamedTuple):
@@ -62,7 +63,12 @@ class Session:
         self.echoes = Echoes(device)
 
     def begin(self, run: Run, plan: CommandPlan) -> Step | None:
-        """Start to watch, then send the first frame. None means that the echo is awaited."""
+        """Start to watch, then send the first frame.
+
+        None means that the echo is awaited; or, without a frame in `run.frames`, that the bus did
+        not take the first frame of an open, and it is tried again.
+        """
+        self.close(run)
         run.sent_s = self._clock.monotonic_s()
         self._watch(run, plan, run.sent_s)
         over = life_over(run.command, self._clock)
@@ -73,13 +79,31 @@ class Session:
         except FrameRefused as error:
             return Step(CommandState.FAILED, Reason.GUARD_REFUSED, str(error))
         except SendFailed as error:
-            return Step(CommandState.FAILED, Reason.SEND_FAILED, str(error))
+            return self._not_taken(run, plan, error)
         if self._clock.monotonic_s() >= run.command.deadline_s:
             run.trouble = "the process was held up: the frame left as the command's life ended"
         return None
 
-    def await_echo(self, run: Run) -> Step | None:
+    def _not_taken(self, run: Run, plan: CommandPlan, error: SendFailed) -> Step | None:
+        """Return how a command ends whose first frame nobody took; None: an open tries again.
+
+        A bus that is being reopened takes frames a moment later. Only an open, the safe direction,
+        waits for that, and never beyond its window.
+        """
+        waited_s = run.sent_s - run.accepted_s
+        opening = run.command.code is CommandCode.OPEN_CONTACTOR
+        if opening and waited_s < plan.confirmed.window_s:
+            run.trouble = f"at first the bus did not take it: {error}"
+            run.next_s = run.sent_s + AGAIN_S
+            return None
+        tried = f"; tried for {waited_s:.1f} s" if run.trouble else ""
+        return Step(CommandState.FAILED, Reason.SEND_FAILED, f"{error}{tried}")
+
+    def await_echo(self, run: Run, plan: CommandPlan) -> Step | None:
         """A frame is sent when it has come back from the bus; else nobody knows where it is."""
+        if not run.frames:
+            waits = self._clock.monotonic_s() < run.next_s
+            return None if waits else self.begin(run, plan)
         returned = self.echoes.returned(run.frames[0])
         if returned is None:
             return None

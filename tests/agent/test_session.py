@@ -220,6 +220,36 @@ def test_a_bus_that_is_down(rig: Rig) -> None:
     assert "the bus is down" in rig.entry(identity).detail
 
 
+@pytest.mark.parametrize("down", [True, False])
+def test_an_open_waits_for_a_bus_that_is_being_reopened(rig: Rig, down: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """Nobody took its first frame: tried again, and once the bus is back it is sent and proven."""
+    rig.do(CLOSE, 12.0)
+    before = len(rig.frames())
+    rig.port_is_open = not down
+    rig.wire.error = None if down else SendFailed("Network is down")
+    identity = rig.do(OPEN, 2.0)
+    assert rig.life(identity) == [S.ACCEPTED, S.GATED, S.SENDING]
+    assert len(rig.frames()) == before
+    rig.port_is_open, rig.wire.error = True, None
+    rig.run(12.0)
+    assert rig.life(identity) == WHOLE_LIFE
+    assert len(rig.frames()) == before + 3
+    details = [event.detail for event in rig.journal.events(identity)]
+    assert any("at first the bus did not take it" in detail for detail in details)
+
+
+def test_an_open_does_not_wait_for_ever(rig: Rig) -> None:
+    """Its window ends; then it has failed, no frame went out, and none comes later."""
+    rig.port_is_open = False
+    rig.do(CLOSE, 1.0)
+    identity = rig.do(OPEN, 20.0)
+    assert rig.outcome(identity) == (S.FAILED, R.SEND_FAILED)
+    assert "the bus is down; tried for " in rig.entry(identity).detail
+    rig.port_is_open = True
+    rig.run(5.0)
+    assert rig.frames() == []
+
+
 def test_a_frame_that_the_guard_refuses(tmp_path: Path) -> None:
     """What the guard does not list never leaves; the command says which rule it was."""
     profile = quick_profile()
