@@ -11,13 +11,13 @@ import numpy as np
 
 from bms_can.columnar.chunk import Chunk
 from bms_can.columnar.decode import MessageColumns
-from bms_can.columnar.export_rows import Array, Mask
+from bms_can.columnar.export_rows import Array
 from bms_can.database import Database
 from bms_can.frame import frame_text
 
 DIGITS = ".12g"  # of 0.1 * 3 too: what the file means, not what binary fractions make of it
 Texts = Sequence[str | None]  # one for each frame; None: the signal is not on it
-Format = Callable[[Any, Any, bool], str]  # (raw, value, believed)
+Format = Callable[[Sequence[Any], Sequence[Any], Sequence[bool]], list[str]]
 
 
 class Lines:
@@ -97,62 +97,56 @@ class Lines:
             )
         ]
 
-    def _texts(
-        self, columns: MessageColumns, name: str, form: Callable[[str], Format]
-    ) -> list[str | None]:
+    def _texts(self, columns: MessageColumns, name: str, form: Callable[[str], Format]) -> Texts:
         """Return the text of a signal for each frame."""
-        raw, values = columns.raw(name), columns.values[name]
-        usable: Mask | None = columns.usable(name)
         heard = columns.valid[name]
-        _, first, which = np.unique(raw, return_index=True, return_inverse=True)
-        make = form(f"{columns.message}.{name}")
-        believed = [True] * len(first)
-        if usable is not None:  # range and sentinels depend on the raw value alone
-            good = np.bincount(which, usable, len(first)) > 0
-            believed = good.tolist()
-        made = np.array(
-            [
-                make(*each)
-                for each in zip(raw[first].tolist(), values[first].tolist(), believed, strict=True)
-            ],
-            object,
-        )
-        texts = made[which]
-        if heard is not None:
-            texts[~heard] = None
+        texts = np.full(len(columns.rows), None, object)
+        chosen = slice(None) if heard is None else heard
+        raw, values = columns.raw(name)[chosen], columns.values[name][chosen]
+        if len(raw):
+            usable = columns.usable(name)[chosen]  # by range and sentinels: by the raw value alone
+            _, first, which = np.unique(raw, return_index=True, return_inverse=True)
+            make = form(f"{columns.message}.{name}")
+            some = (each[first].tolist() for each in (raw, values, usable))
+            texts[chosen] = np.array(make(*some), object)[which]
         found: list[str | None] = texts.tolist()
         return found
 
     def _shown(self, key: str) -> Format:
-        name, unit, choices = key.partition(".")[2], self._units[key], self._choices[key]
+        name, unit, choices = key.rpartition(".")[2], self._units[key], self._choices[key]
         behind = f" {unit}" if unit else ""
 
-        def text(raw: Any, value: Any, believed: bool) -> str:  # noqa: ANN401, FBT001 - Format
-            if raw in choices:
-                return f"{name}={choices[raw]}"
-            if not believed:
-                return f"{name}=? (raw {raw})"
-            return (
-                f"{name}={value:{DIGITS}}{behind}" if _is_real(value) else f"{name}={value}{behind}"
-            )
+        def texts(raws: Sequence[Any], values: Sequence[Any], usable: Sequence[bool]) -> list[str]:
+            form = DIGITS if isinstance(values[0], float) else ""
+            if not choices and all(usable):
+                return [f"{name}={value:{form}}{behind}" for value in values]
+            found = []
+            for raw, value, believed in zip(raws, values, usable, strict=True):
+                if raw in choices:
+                    found.append(f"{name}={choices[raw]}")
+                else:
+                    shown = f"{value:{form}}{behind}" if believed else f"? (raw {raw})"
+                    found.append(f"{name}={shown}")
+            return found
 
-        return text
+        return texts
 
     def _value(self, key: str) -> Format:
-        name = _quoted(key.partition(".")[2])
+        name = _quoted(key.rpartition(".")[2])
 
-        def text(_: Any, value: Any, believed: bool) -> str:  # noqa: ANN401, FBT001 - Format
-            return f"{name}: {json.dumps(value)}" if believed else f"{name}: null"
+        def texts(_: Sequence[Any], values: Sequence[Any], usable: Sequence[bool]) -> list[str]:
+            pairs = zip(values, usable, strict=True)
+            return [f"{name}: {value if believed else 'null'}" for value, believed in pairs]
 
-        return text
+        return texts
 
     def _name(self, key: str) -> Format:
-        name, choices = _quoted(key.partition(".")[2]), self._choices[key]
+        name, choices = _quoted(key.rpartition(".")[2]), self._choices[key]
 
-        def text(raw: Any, _: Any, believed: bool) -> str:  # noqa: ANN401, ARG001, FBT001 - Format
-            return f"{name}: {_quoted(choices[raw])}" if raw in choices else ""
+        def texts(raws: Sequence[Any], _: Sequence[Any], __: Sequence[bool]) -> list[str]:
+            return [f"{name}: {_quoted(choices[raw])}" if raw in choices else "" for raw in raws]
 
-        return text
+        return texts
 
     def _refused(self, chunk: Chunk, row: int, message: str, reason: str) -> str:
         length = int(chunk.length[row])
@@ -166,10 +160,6 @@ class Lines:
 
 def _rows(texts: Sequence[Texts], count: int) -> Sequence[tuple[str | None, ...]]:
     return list(zip(*texts, strict=True)) if texts else [()] * count
-
-
-def _is_real(value: object) -> bool:
-    return isinstance(value, float)
 
 
 def _quoted(text: str) -> str:
