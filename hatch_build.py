@@ -17,6 +17,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 FOLDER = Path(__file__).parent / "bms_can" / "columnar"
 SOURCES = (FOLDER / "kernel_text.c", FOLDER / "kernel_fields.c")
+HASHED = (FOLDER / "kernel_digits.h", *SOURCES)
 LIBRARY = FOLDER / "libkernel.so"
 FLAGS = ("-O3", "-ffp-contract=off", "-fPIC", "-shared")
 
@@ -26,7 +27,7 @@ def compiled(library: Path = LIBRARY, extra: tuple[str, ...] = ()) -> str:
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
     if compiler is None or not sys.platform.startswith("linux"):
         return "no C compiler" if compiler is None else f"not on {sys.platform}"
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES)).hexdigest()[:16]
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in HASHED)).hexdigest()[:16]
     new = library.with_suffix(f".{os.getpid()}")
     define = f'-DSOURCE_HASH="{digest}"'
     command = [compiler, *FLAGS, *extra, define, "-o", str(new), *map(str, SOURCES)]

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 LIBRARY = Path(__file__).with_name("libkernel.so")
-SOURCES = tuple(Path(__file__).with_name(f"kernel_{part}.c") for part in ("text", "fields"))
+SOURCES = tuple(
+    Path(__file__).with_name(f"kernel_{part}") for part in ("digits.h", "text.c", "fields.c")
+)
 SWITCH = "BMS_COLUMNAR"
 NAME_ROOM = 32  # bytes for a channel's length and name
 MOST_CHANNELS = 256

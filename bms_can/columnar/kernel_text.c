@@ -4,19 +4,11 @@
  * the caller sized. A line that this parser does not know is given back as an odd one, for
  * bms_can.candump to judge; nothing is decided twice.
  */
-#include <stdint.h>
-#include <string.h>
-
-#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "little-endian machines only; numpy does it elsewhere"
-#endif
+#include "kernel_digits.h"
 
 #define CLASSICAL 8
 #define FD 64
 #define NAME_ROOM 32 /* of a channel: its length, then its characters */
-#define ONES 0x0101010101010101u
-
-typedef const uint8_t *Text;
 
 struct rows {
     double *at_s;
@@ -32,70 +24,6 @@ struct rows {
     int64_t channels, most_channels, last;
     int64_t too_narrow; /* set: the next payload needs rows of 64 bytes */
 };
-
-static const uint8_t HEX[256] = {
-#define NO4 255, 255, 255, 255
-#define NO16 NO4, NO4, NO4, NO4
-    NO16, NO16, NO16, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 255, 255, NO4,
-    255, 10, 11, 12, 13, 14, 15, 255, NO4, NO4, NO16,
-    255, 10, 11, 12, 13, 14, 15, 255, NO4, NO4, NO16,
-    NO16, NO16, NO16, NO16, NO16, NO16, NO16, NO16};
-
-static const double TENS[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
-static const uint64_t POWERS[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000,
-                                  1000000000};
-
-static uint64_t load(Text at) {
-    uint64_t word;
-    memcpy(&word, at, sizeof word);
-    return word;
-}
-
-/* Eight ASCII digits, or -1. */
-static int64_t eight_digits(uint64_t word) {
-    uint64_t value = word ^ 0x30 * ONES;
-    if (((value + 0x76 * ONES) | value) & 0x80 * ONES)
-        return -1;
-    value = value * 10 + (value >> 8);
-    value = ((value & 0x000000FF000000FF) * 0x000F424000000064 +
-             ((value >> 16) & 0x000000FF000000FF) * 0x0000271000000001) >> 32;
-    return (int64_t)value;
-}
-
-/* Eight hexadecimal digits as four bytes, or -1. */
-static int64_t four_bytes(uint64_t word) {
-    uint64_t letter = word >> 6 & ONES;
-    uint64_t nibble = (word & 0x0F * ONES) + 9 * letter;
-    uint64_t upper = word & ~(letter << 5);
-    uint64_t above_nine = (nibble + 6 * ONES) >> 4 & ONES;
-    if ((nibble & 0x10 * ONES) || upper != 0x30 * ONES + nibble + 7 * above_nine)
-        return -1;
-    word = (nibble & 0x000F000F000F000F) << 4 | (nibble >> 8 & 0x000F000F000F000F);
-    word = (word | word >> 8) & 0x0000FFFF0000FFFF;
-    return (int64_t)((word | word >> 16) & 0xFFFFFFFF);
-}
-
-static int bits_of(uint64_t number) { return 64 - __builtin_clzll(number); }
-
-/* numerator / 10^digits, rounded once and to even, as Python reads the decimal. */
-static double quotient(uint64_t numerator, int digits) {
-    if (numerator < (uint64_t)1 << 53)
-        return (double)numerator / TENS[digits]; /* both exact, one rounding */
-    unsigned __int128 top = numerator, divisor = POWERS[digits];
-    int shift = 55 + bits_of(POWERS[digits]) - bits_of(numerator); /* for 55 or 56 bits */
-    if (shift > 0)
-        top <<= shift;
-    else
-        divisor <<= -shift;
-    uint64_t whole = (uint64_t)(top / divisor);
-    whole |= top % divisor != 0; /* sticky: below the bit that decides the rounding */
-    double value = (double)whole;
-    for (; shift > 0; shift--)
-        value *= 0.5;
-    for (; shift < 0; shift++)
-        value *= 2;
-    return value;
-}
 
 /* "(seconds.fraction) " from `at`; returns what follows, or NULL. */
 static Text read_time(Text at, double *seconds) {
@@ -161,16 +89,16 @@ static Text read_channel(Text at, struct rows *rows, int64_t *index) {
     return at + length + 1;
 }
 
-/* Three or eight hexadecimal digits and "#". */
-static Text read_identifier(Text at, uint32_t *can_id, uint8_t *extended) {
+/* Three or eight hexadecimal digits and a mark. */
+static Text read_identifier(Text at, uint8_t mark, uint32_t *can_id, uint8_t *extended) {
     unsigned a = HEX[at[0]], b = HEX[at[1]], c = HEX[at[2]];
-    if (at[3] == '#') {
+    if (at[3] == mark) {
         *can_id = a << 8 | b << 4 | c;
         *extended = 0;
         return (a | b | c) < 16 && *can_id <= 0x7FF ? at + 4 : NULL;
     }
     int64_t bytes = four_bytes(load(at));
-    if (bytes < 0 || at[8] != '#')
+    if (bytes < 0 || at[8] != mark)
         return NULL;
     *can_id = __builtin_bswap32((uint32_t)bytes);
     *extended = 1;
@@ -198,37 +126,41 @@ static int is_fd_length(int length) {
            length == 64;
 }
 
-/* The payload of a line into `row`; sets `too_narrow` if it does not fit there. */
+/* Up to 64 bytes of CAN FD, zeros behind them, into `row`; too long for it sets `too_narrow`. */
+static int put_bytes(struct rows *rows, int64_t row, const uint8_t *bytes, int length) {
+    if (!is_fd_length(length))
+        return 0;
+    if (length > rows->width) {
+        rows->too_narrow = 1;
+        return 0;
+    }
+    memcpy(rows->data + row * rows->width, bytes, (size_t)rows->width);
+    rows->length[row] = (uint8_t)length;
+    return 1;
+}
+
+/* The payload of `candump -l`. */
 static Text read_payload(Text at, struct rows *rows, int64_t row) {
-    uint8_t *data = rows->data + row * rows->width, bytes[FD] = {0};
+    uint8_t bytes[FD] = {0};
     int length;
     if (*at == '#') {
         if (HEX[at[1]] > 15)
             return NULL;
         at = read_bytes(at + 2, bytes, FD, &length);
-        if (!is_fd_length(length))
-            return NULL;
-        if (length > rows->width) {
-            rows->too_narrow = 1;
-            return NULL;
-        }
-        memcpy(data, bytes, (size_t)rows->width);
-    } else {
-        int64_t front = four_bytes(load(at)), back = front < 0 ? -1 : four_bytes(load(at + 8));
-        if (back >= 0) {
-            uint64_t word = (uint64_t)front | (uint64_t)back << 32;
-            memcpy(data, &word, CLASSICAL);
-            at += 16;
-            length = CLASSICAL;
-        } else {
-            at = read_bytes(at, bytes, CLASSICAL, &length);
-            memcpy(data, bytes, CLASSICAL);
-        }
-        if (rows->width > CLASSICAL)
-            memset(data + CLASSICAL, 0, (size_t)(rows->width - CLASSICAL));
+        return put_bytes(rows, row, bytes, length) ? at : NULL;
     }
-    rows->length[row] = (uint8_t)length;
-    return at;
+    int64_t front = four_bytes(load(at)), back = front < 0 ? -1 : four_bytes(load(at + 8));
+    if (back < 0) {
+        at = read_bytes(at, bytes, CLASSICAL, &length);
+        return put_bytes(rows, row, bytes, length) ? at : NULL;
+    }
+    uint8_t *data = rows->data + row * rows->width;
+    uint64_t word = (uint64_t)front | (uint64_t)back << 32;
+    memcpy(data, &word, CLASSICAL);
+    if (rows->width > CLASSICAL)
+        memset(data + CLASSICAL, 0, (size_t)(rows->width - CLASSICAL));
+    rows->length[row] = CLASSICAL;
+    return at + 16;
 }
 
 static int is_blank(uint8_t character) {
@@ -252,16 +184,6 @@ static Text read_end(Text at, Text end, int final) {
     return at + 1 < end && at[1] == '\n' ? at + 2 : at + 1;
 }
 
-static Text usual_line(Text at, Text end, int final, struct rows *rows, int64_t row) {
-    int64_t channel;
-    if (!(at = read_time(at, rows->at_s + row)) || !(at = read_channel(at, rows, &channel)) ||
-        !(at = read_identifier(at, rows->can_id + row, rows->extended + row)) ||
-        !(at = read_payload(at, rows, row)))
-        return NULL;
-    rows->channel[row] = (uint16_t)channel;
-    return read_end(at, end, final);
-}
-
 /* Where the line ends, as Python's text files split them; NULL if that is not known yet. */
 static Text line_end(Text at, Text end, int final) {
     Text newline = memchr(at, '\n', (size_t)(end - at));
@@ -274,13 +196,76 @@ static Text line_end(Text at, Text end, int final) {
     return found + 1 < end || final ? found + 1 : NULL;
 }
 
+/* "(1.000000) can0 123#1122" */
+static Text log_line(Text at, Text end, int final, struct rows *rows, int64_t row) {
+    int64_t channel;
+    if (!(at = read_time(at, rows->at_s + row)) || !(at = read_channel(at, rows, &channel)) ||
+        !(at = read_identifier(at, '#', rows->can_id + row, rows->extended + row)) ||
+        !(at = read_payload(at, rows, row)))
+        return NULL;
+    rows->channel[row] = (uint16_t)channel;
+    return read_end(at, end, final);
+}
+
+static Text over_blanks(Text at) {
+    while (is_blank(*at))
+        at++;
+    return at;
+}
+
+/* "[2]  11 22", then perhaps 'ASCII' to the line's end, which must be there. */
+static Text read_display(Text at, Text end, int final, struct rows *rows, int64_t row) {
+    uint8_t bytes[FD] = {0};
+    int announced = at[1] - '0', digits = at[2] == ']' ? 1 : 2;
+    if (at[0] != '[' || (unsigned)announced > 9 || at[1 + digits] != ']')
+        return NULL;
+    if (digits == 2 && (unsigned)at[2] - '0' > 9)
+        return NULL;
+    announced = digits == 2 ? 10 * announced + at[2] - '0' : announced;
+    if (announced > (digits == 2 ? FD : CLASSICAL))
+        return NULL;
+    at += 2 + digits;
+    Text first = over_blanks(at);
+    if (announced && first == at)
+        return NULL;
+    at = first;
+    for (int each = 0; each < announced; each++) {
+        if (HEX[at[0]] > 15 || HEX[at[1]] > 15)
+            return NULL;
+        bytes[each] = (uint8_t)(HEX[at[0]] << 4 | HEX[at[1]]);
+        at += 2;
+        if (is_blank(*at))
+            at++;
+        else if (each + 1 < announced)
+            return NULL;
+    }
+    Text behind = over_blanks(at);
+    int quoted = *behind == '\'' && (at[-1] == ' ' || !announced);
+    if (!put_bytes(rows, row, bytes, announced))
+        return NULL;
+    return quoted && behind < end ? line_end(behind, end, final) : read_end(behind, end, final);
+}
+
+/* " (001.000000)  can0  123   [2]  11 22" */
+static Text display_line(Text at, Text end, int final, struct rows *rows, int64_t row) {
+    int64_t channel;
+    if (!(at = read_time(over_blanks(at), rows->at_s + row)) ||
+        !(at = read_channel(over_blanks(at), rows, &channel)) ||
+        !(at = read_identifier(over_blanks(at), ' ', rows->can_id + row, rows->extended + row)))
+        return NULL;
+    rows->channel[row] = (uint16_t)channel;
+    return read_display(over_blanks(at), end, final, rows, row);
+}
+
 /* Take whole lines of text[start:end] until the rows are full; returns where it stopped.
  * 64 bytes behind `end` are readable, and zero. */
 int64_t bms_scan(Text text, int64_t start, int64_t end, int64_t final, struct rows *rows) {
     Text at = text + start, stop = text + end;
     rows->odds = rows->too_narrow = 0;
     while (at < stop && rows->used < rows->capacity) {
-        Text next = usual_line(at, stop, (int)final, rows, rows->used);
+        Text next = log_line(at, stop, (int)final, rows, rows->used);
+        if (!next && !rows->too_narrow)
+            next = display_line(at, stop, (int)final, rows, rows->used);
         if (!next) {
             if (rows->too_narrow || !(next = line_end(at, stop, (int)final)))
                 break;

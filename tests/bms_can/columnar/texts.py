@@ -88,12 +88,26 @@ def usual(random: Random) -> str:
     return f"({time}) {channel} {can_id}#{data}{random.choice(('', '', '', ' R', ' T'))}"
 
 
+def displayed(random: Random) -> str:
+    """Return a line as candump shows it, with the bytes as characters behind it or without."""
+    time = f"{random.randrange(2000):03}.{random.randrange(1_000_000):06}"
+    can_id = random.choice((f"{random.randrange(0x800):03X}", f"{random.randrange(1 << 29):08X}"))
+    size = random.choice((8, 8, *range(9), *FD_SIZES))
+    data = random.randbytes(size)
+    announced = f" [{size}] " if size <= 8 and random.random() < 0.8 else f"[{size:02}] "
+    shown = "".join(chr(each) if 32 <= each < 127 else "." for each in data)
+    quoted = random.choice(("", "", f"   '{shown}'"))
+    gap = random.choice(("  ", " ", "   "))
+    head = f" ({time}){gap}{random.choice(CHANNELS)}  {can_id}  {announced} "
+    return f"{head}{data.hex(' ').upper()}{quoted}"
+
+
 def text(seed: int, lines: int, broken: float = 0.4) -> bytes:
     """Return a log of so many lines, a share of them broken or strange."""
     random = Random(seed)  # noqa: S311 - cases, not secrets
     found = [random.choice((b"", b"", b"\xef\xbb\xbf"))]
     for _ in range(lines):
-        line = usual(random).encode()
+        line = (usual if random.random() < 0.8 else displayed)(random).encode()
         if random.random() < broken:
             line = _broken(random, line)
         found += [line, random.choice(ENDS)]
