@@ -1,6 +1,7 @@
 """Section [operating_status] of a profile."""
 
 from bms_can.database import find
+from bms_can.layout import field_of
 from bms_can.profile import (
     CommandCode,
     CommandPlan,
@@ -12,6 +13,7 @@ from bms_can.profile import (
     StatusRule,
 )
 from bms_can.profile_names import Names
+from bms_can.scaling import scale_of
 from bms_can.toml_table import Table
 
 AMPERES = {"a": 1.0, "amp": 1.0, "amps": 1.0, "ampere": 1.0, "ma": 0.001, "ka": 1000.0}
@@ -84,6 +86,8 @@ def _current(table: Table, names: Names) -> CurrentRule:
     current = table.table("current", required=True)
     positive = current.one_of("positive", ("charging", "discharging"))
     signal = names.signal(current, "signal")
+    if signal and not _two_ways(names, signal):
+        current.wrong("signal", f"{signal} can never be negative: it tells no direction")
     factor = current.number("factor", None, minimum=1e-9)
     if factor is None:
         factor = _amperes(current, names, signal)
@@ -94,6 +98,17 @@ def _current(table: Table, names: Names) -> CurrentRule:
         hold_s=current.number("hold_s", 0.0, minimum=0, maximum=60),
         ignored_when_open=current.boolean("ignored_when_open", False),  # noqa: FBT003 - default
     )
+
+
+def _two_ways(names: Names, signal: str) -> bool:
+    """Tell whether a signal can be positive and negative, as its bits, factor and offset are."""
+    found = find(names.database, signal)
+    field = None if found is None else field_of(*found)
+    if found is None or field is None or field.is_float:
+        return True
+    factor, offset = scale_of(found[1])
+    ends = field.lowest * factor + offset, field.highest * factor + offset
+    return min(ends) < 0 < max(ends)
 
 
 def _amperes(current: Table, names: Names, signal: str) -> float:

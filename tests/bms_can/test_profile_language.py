@@ -163,3 +163,17 @@ def test_a_current_in_milliamperes_needs_its_factor(tmp_path: Path) -> None:
     found = derive_status(intake.table.snapshot(), profile, 10.0, listening_since_s=10.0)
     assert found.current_a == pytest.approx(1.5)
     assert found.operating is OperatingStatus.CHARGING
+
+
+def test_a_current_that_cannot_be_negative_is_no_direction(tmp_path: Path) -> None:
+    """An unsigned current would read -1 A as 6553.5 A; an offset can make it right."""
+    flawed = '16|16@1+ (0.1,0) [0|0] "A"'
+    text = DBC.replace('16|16@1- (0.1,0) [-3000|3000] "A"', flawed)
+    with pytest.raises(BadProfile) as caught:
+        load_profile(write(tmp_path, changed(("signals", GONE)), text))
+    assert caught.value.mistakes == (
+        "operating_status.current.signal: State.current can never be negative:"
+        " it tells no direction",
+    )
+    right = text.replace(flawed, '16|16@1+ (0.1,-3000) [0|0] "A"')
+    load_profile(write(tmp_path, changed(("signals", GONE)), right))
