@@ -82,6 +82,8 @@ class Stage:
 
     def close(self) -> None:
         """End every actor where it waits."""
+        if self._over:
+            return
         self._over = True
         for actor in self._actors:
             if actor.thread is not None:
