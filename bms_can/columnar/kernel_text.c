@@ -139,21 +139,24 @@ static int put_bytes(struct rows *rows, int64_t row, const uint8_t *bytes, int l
     return 1;
 }
 
-/* The payload of `candump -l`. */
-static Text read_payload(Text at, struct rows *rows, int64_t row) {
+/* A payload of `candump -l` that is not eight bytes. */
+static __attribute__((noinline)) Text read_odd_payload(Text at, struct rows *rows, int64_t row) {
     uint8_t bytes[FD] = {0};
-    int length;
+    int length, most = CLASSICAL;
     if (*at == '#') {
         if (HEX[at[1]] > 15)
             return NULL;
-        at = read_bytes(at + 2, bytes, FD, &length);
-        return put_bytes(rows, row, bytes, length) ? at : NULL;
+        at += 2;
+        most = FD;
     }
+    at = read_bytes(at, bytes, most, &length);
+    return put_bytes(rows, row, bytes, length) ? at : NULL;
+}
+
+static Text read_payload(Text at, struct rows *rows, int64_t row) {
     int64_t front = four_bytes(load(at)), back = front < 0 ? -1 : four_bytes(load(at + 8));
-    if (back < 0) {
-        at = read_bytes(at, bytes, CLASSICAL, &length);
-        return put_bytes(rows, row, bytes, length) ? at : NULL;
-    }
+    if (back < 0)
+        return read_odd_payload(at, rows, row);
     uint8_t *data = rows->data + row * rows->width;
     uint64_t word = (uint64_t)front | (uint64_t)back << 32;
     memcpy(data, &word, CLASSICAL);
@@ -247,7 +250,7 @@ static Text read_display(Text at, Text end, int final, struct rows *rows, int64_
 }
 
 /* " (001.000000)  can0  123   [2]  11 22" */
-static Text display_line(Text at, Text end, int final, struct rows *rows, int64_t row) {
+static __attribute__((noinline)) Text display_line(Text at, Text end, int final, struct rows *rows, int64_t row) {
     int64_t channel;
     if (!(at = read_time(over_blanks(at), rows->at_s + row)) ||
         !(at = read_channel(over_blanks(at), rows, &channel)) ||
