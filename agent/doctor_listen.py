@@ -10,8 +10,8 @@ from bms_can.bus import BusSettings, open_port
 from bms_can.coverage import Coverage, Doubt
 from bms_can.database import Database, cycle_time_ms
 from bms_can.errors import BusDown
+from bms_can.families import intake_of
 from bms_can.frame import Frame, frame_text
-from bms_can.intake import Intake
 from bms_can.profile import Profile
 from bms_can.status import derive_status
 from bms_can.traffic import Traffic
@@ -91,7 +91,7 @@ def _with_dbc(
 def _with_profile(
     facts: HeardFacts, heard: Recording, database: Database, profile: Profile
 ) -> HeardFacts:
-    intake = Intake(replace(profile, channel=None), database)
+    intake = intake_of(replace(profile, channel=None), database)
     for frame in heard.frames:
         intake.take(frame)
     came = {(frame.can_id, frame.extended) for frame in heard.frames}

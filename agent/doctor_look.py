@@ -26,9 +26,9 @@ from agent.local import BadRequest, NotRunning, ask
 from agent.lock import held
 from bms_can.bus import BusSettings
 from bms_can.netlink import read_link
+from bms_can.socketcan import BUFFER_BYTES
 
 RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
-RMEM_WANTED = 2 * 1024 * 1024  # a second of a full 500 kbit/s bus; the kernel doubles what is asked
 SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
 DISK_TRIES = 5
 BLOCK = b"x" * 4096
@@ -47,7 +47,7 @@ def look_at_bus(settings: BusSettings, wanted_bitrate: int | None, *, commands: 
         wanted_bitrate=wanted_bitrate,
         commands=commands,
         rmem_max=_number(RMEM_MAX),
-        rmem_wanted=RMEM_WANTED,
+        rmem_wanted=BUFFER_BYTES,
     )
 
 

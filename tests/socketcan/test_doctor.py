@@ -1,0 +1,114 @@
+"""`bms-agent doctor` and `send` on a real CAN stack; each mending command is run, and mends."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from agent.cli import main
+from bms_can.netlink import read_link
+from tests.socketcan.adapter import Adapter
+from tests.socketcan.stage import sh
+
+NAME = "vcan7"
+Found = dict[str, dict[str, str]]
+
+
+@pytest.fixture
+def interface() -> Iterator[str]:
+    """Give a virtual interface of its own, down as a new one is."""
+    sh(f"ip link add {NAME} type vcan")
+    yield NAME
+    sh(f"ip link del {NAME}")
+
+
+@pytest.fixture
+def adapter() -> Iterator[Adapter]:
+    """Give a controller with bit rate and state, down."""
+    found = Adapter(lambda _: None)
+    yield found
+    found.pull()
+
+
+def doctor(capsys: pytest.CaptureFixture[str], *words: str, name: str = NAME) -> Found:
+    """Return the findings by check, without the interface's name before it."""
+    capsys.readouterr()
+    main(["doctor", "-c", name, "--listen-s", "0.3", "--json", *words])
+    found = json.loads(capsys.readouterr().out)
+    return {each["check"].removeprefix(f"{name} "): each for each in found}
+
+
+def await_state(name: str, state: str) -> None:
+    """Wait until the kernel has heard of it."""
+    end_s = time.monotonic() + 5
+    while (link := read_link(name)) is None or link.state != state:
+        assert time.monotonic() < end_s, link
+        time.sleep(0.02)
+
+
+def test_a_missing_interface(capsys: pytest.CaptureFixture[str]) -> None:
+    """This kernel knows CAN, and the interface is not there: nothing more is claimed."""
+    found = doctor(capsys)
+    assert found["kernel"]["verdict"] == "ok"
+    assert found["interface"]["verdict"] == "fail"
+    assert "up" not in found
+    assert found["frames"]["verdict"] == "unknown"
+
+
+def test_its_own_commands_mend(interface: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Down: fail. What it says is run in a shell, and then it is up; a virtual one has no state."""
+    found = doctor(capsys)
+    assert found["interface"]["said"] == "of kind vcan"
+    assert found["up"]["verdict"] == "fail"
+    sh(found["up"]["mend"])
+    found = doctor(capsys)
+    assert found["up"]["verdict"] == "ok"
+    assert "state" not in found
+    assert found["frames"]["verdict"] == "fail"  # nobody sends
+    assert interface in found["frames"]["mend"]
+    buffer = found["receive buffer"]
+    if buffer["verdict"] == "warn":
+        sh(re.sub(r" \(.*", "", buffer["mend"]))
+        assert doctor(capsys)["receive buffer"]["verdict"] == "ok"
+
+
+def test_frames_of_another_process(interface: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A generator sends what no DBC knows: heard, and named."""
+    sh(f"ip link set {interface} up")
+    sh(f"cangen {interface} -I 7AA -L 8 -g 10 -n 200 >/dev/null 2>&1 &")
+    found = doctor(capsys, "--profile", "ess_bau")
+    assert found["opens"]["verdict"] == found["frames"]["verdict"] == "ok"
+    assert found["DBC"]["verdict"] == "fail"
+    assert "7AA" in found["DBC"]["said"]
+    assert found["required messages"]["verdict"] == "fail"
+
+
+def test_send_on_vcan(interface: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A virtual bus takes a control frame by hand; its echo says that it was sent."""
+    sh(f"ip link set {interface} up")
+    words = ["send", "EMS_Control", "high_voltage_command=open", "fault_reset=none"]
+    words += ["--profile", "ess_bau", "-c", interface, "--yes", "--control"]
+    assert main(words) == 0
+    assert "it was sent" in capsys.readouterr().out
+    sh(f"ip link set {interface} down")
+    assert main(words) == 1
+
+
+def test_a_controller(adapter: Adapter, capsys: pytest.CaptureFixture[str]) -> None:
+    """Wrong bit rate: its command sets the one of the DBC. Passive: said, with both counters."""
+    name, words = adapter.name, ("--profile", "ess_bau")
+    sh(f"ip link set {name} up type can bitrate 250000")
+    found = doctor(capsys, *words, name=name)
+    assert found["bit rate"]["said"] == "250000 bit/s, 500000 wanted"
+    assert found["bit rate"]["verdict"] == "fail"
+    sh(found["bit rate"]["mend"])
+    found = doctor(capsys, *words, name=name)
+    for check in ("up", "carrier", "bit rate", "state", "restart after bus-off", "transmitter"):
+        assert found[check]["verdict"] == "ok", found[check]
+    adapter.state("error-passive", 130, 20)
+    await_state(name, "ERROR-PASSIVE")
+    found = doctor(capsys, *words, name=name)
+    assert found["state"]["verdict"] == "fail"
+    assert found["tx errors"]["verdict"] in {"fail", "unknown"}  # as far as the driver tells
