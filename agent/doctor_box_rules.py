@@ -6,8 +6,8 @@ from typing import Any
 from agent.doctor import FAIL, OK, WARN, Rule, Verdict
 from agent.doctor_bus_rules import wrong_if
 from agent.doctor_facts import AgentFacts, BoxFacts, DiskFacts, PlatformFacts
-from agent.sqlite_file import MIB
 
+MIB = 1024 * 1024
 FIRST_SANE_YEAR = 2025  # a box without a battery-backed clock starts earlier
 SKEW_WARN_S, SKEW_FAIL_S = 5.0, 300.0  # certificates and records need it; commands do not
 FSYNC_WARN_S, FSYNC_FAIL_S = 0.25, 2.0  # a command waits for four durable writes
