@@ -29,7 +29,7 @@ def test_a_life(name: str) -> None:
         if switch is not None:
             bench.pack.switch(switch)
         bench.pack.request_current(current_a)
-        told.append(bench.pass_time(10.0).operating)
+        told.append(bench.pass_time(7.0).operating)
     assert told == [true if true in tellable else None for _, _, true in LIFE]
     assert bench.intake.decoded == len(bench.frames) > 10
     assert not bench.intake.bad
@@ -50,7 +50,7 @@ def test_every_alarm_can_come_and_go(name: str) -> None:
     """Each alarm of the profile is seen when the simulated battery raises it, and alone."""
     profile, database = battery(name)
     bench = Bench(profile, database)
-    assert bench.pass_time(16.0).alarm_count == (0 if profile.alarms else None)
+    assert bench.pass_time(9.0).alarm_count == (0 if profile.alarms else None)
     own = profile.simulator.get("signals", {})
     assert isinstance(own, dict)
     for rule in [rule for rule in profile.alarms if rule.signal not in own]:
