@@ -1,145 +1,149 @@
-"""Export of one log, against plain decoding and others. `python -m bench.export [--frames N]`.
+"""`make bench-export`: one generated log to tables, by us and by others. See bench.replay.
 
-Each case is a process of its own on one core; its start is in the figures. The peers, which are
-slow, get the first part of the log, and their frames are counted as such.
+The peers, which are slow, get the first part of the log. asammdf writes one table in which every
+signal has a value at every time of any other (interpolated), so its file is large.
 """
 
 import argparse
 import csv
-import json
 import os
-import platform
+import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from time import perf_counter
 from typing import cast
 
-from bench.replay_log import dbc_text, write_log
+from bench.replay import CACHE, PEERS, VENV, Contender, log_of, measured
+from bench.replay_log import dbc_text, senders
 from bench.table import show
 
 FRAMES = 10_000_000
 PEER_FRAMES = 200_000
+ASAMMDF_FRAMES = 1_000_000
 CORE = 0
-MANIFEST = "_manifest.json"
 GOAL = 2_000_000  # frames a second to Parquet, all signals, one core
+PARQUET, DECODE = "export to Parquet", "decode, keep nothing"
+OUT = CACHE / "out"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The files of a measurement."""
-
-    log: Path
-    dbc: Path
-    out: Path
-
-
-def decode(place: Place) -> int:
+def decode(log: Path, dbc: Path) -> None:
     """Read and decode all signals, keep nothing."""
     from bms_can.columnar.decode import Decoder  # noqa: PLC0415 - each case has its own process
     from bms_can.columnar.scan import scan  # noqa: PLC0415 - same
     from bms_can.database import load  # noqa: PLC0415 - same
 
-    decoder = Decoder(load(place.dbc))
-    return sum(
-        sum(len(columns.rows) for columns in decoder.decode(chunk)) for chunk in scan(place.log)
-    )
+    decoder = Decoder(load(dbc))
+    for chunk in scan(log):
+        for columns in decoder.decode(chunk):
+            _ = columns.values
 
 
-def export(place: Place, *words: str) -> int:
-    """Run the command; return the frames in its folder's manifest."""
+def export(log: Path, dbc: Path, *words: str) -> None:
+    """Run the command."""
     from agent.cli import main  # noqa: PLC0415 - each case has its own process
 
-    files = ("--dbc", str(place.dbc), "-o", str(place.out))
-    if main(["export", str(place.log), *files, *words]) != 0:
+    if main(["export", str(log), "--dbc", str(dbc), "-o", str(OUT), *words]) != 0:
         raise SystemExit(1)
-    (source,) = json.loads((place.out / MANIFEST).read_text(encoding="utf-8"))["sources"]
-    return int(source["frames"])
 
 
-def peer(place: Place) -> int:
+def python_can(log: Path, dbc: Path) -> None:
     """Do what people do: python-can, cantools, and a CSV file for each message."""
     import can  # noqa: PLC0415 - each case has its own process
     import cantools  # noqa: PLC0415 - same
 
-    database = cantools.database.load_file(place.dbc)
+    database = cantools.database.load_file(dbc)
     assert isinstance(database, cantools.database.can.Database)  # noqa: S101 - a DBC is one
-    place.out.mkdir()
-    count = 0
+    OUT.mkdir()
     writers = {}
-    for message in islice(can.LogReader(place.log), PEER_FRAMES):
+    for message in islice(can.LogReader(log), PEER_FRAMES):
         known = database.get_message_by_frame_id(message.arbitration_id)
         values = cast("dict[str, float]", known.decode(bytes(message.data), decode_choices=False))
         if known.name not in writers:
             names = ["time", *(signal.name for signal in known.signals)]
-            file = (place.out / f"{known.name}.csv").open("w", newline="", encoding="utf-8")
+            file = (OUT / f"{known.name}.csv").open("w", newline="", encoding="utf-8")
             writers[known.name] = csv.DictWriter(file, names)
             writers[known.name].writeheader()
         writers[known.name].writerow({"time": message.timestamp, **values})
-        count += 1
-    return count
 
 
-CASES: Mapping[str, Callable[[Place], int]] = {
-    "decode only": decode,
-    "export, Parquet": export,
-    "export, CSV": lambda place: export(place, "--format", "csv"),
-    "export, wide 1 s": lambda place: export(place, "--wide", "1s"),
-    "python-can + cantools, CSV": peer,
+CASES: Mapping[str, Callable[[Path, Path], None]] = {
+    DECODE: decode,
+    PARQUET: export,
+    "export to CSV": lambda log, dbc: export(log, dbc, "--format", "csv"),
+    "export --wide 1s": lambda log, dbc: export(log, dbc, "--wide", "1s"),
+    "python-can + cantools to CSV": python_can,
 }
 
 
-def measure(name: str, place: Place) -> tuple[float, float, float, float]:
-    """Run a case; return frames, CPU [s], wall [s] and the largest memory [MB] of its process."""
-    command = [sys.executable, "-m", "bench.export", "--case", name]
-    command += ["--log", str(place.log), "--dbc", str(place.dbc), "--out", str(place.out)]
-    began_s = perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own words
-        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-        frames = int(process.stdout.read().splitlines()[-1])
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    wall_s = perf_counter() - began_s
-    assert process.returncode == 0  # noqa: S101 - a measurement of a failure is none
-    return frames, used.ru_utime + used.ru_stime, wall_s, used.ru_maxrss / 1024
-
-
-def folder_mb(folder: Path) -> float:
-    """Return the size of what was written [MB]."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
-
-
-def run(frames: int, folder: Path) -> int:
-    """Measure all cases on one log; 1 if the goal is missed."""
-    log, dbc = folder / f"site-{frames}.log", folder / "site.dbc"
-    dbc.write_text(dbc_text(), encoding="utf-8")
-    if not log.exists():
-        write_log(log, frames)
-    rows, rates = [], {}
+def contenders(frames: int, dbc: Path, rounds: int) -> list[Contender]:
+    """Return all of them."""
+    found = []
     for name in CASES:
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            place = Place(log, dbc, Path(scratch) / "out")
-            count, cpu_s, wall_s, most_mb = measure(name, place)
-            rates[name] = count / cpu_s
-            written = f"{folder_mb(place.out):.0f}" if place.out.exists() else ""
+        peer = CASES[name] is python_can
+        count = PEER_FRAMES if peer else frames
+        command = [
+            sys.executable,
+            "-m",
+            "bench.export",
+            "--case",
+            name,
+            str(log_of(count)),
+            str(dbc),
+        ]
+        found.append(Contender(name, count, command, rounds=1 if peer else rounds))
+    return [*found, _asammdf(dbc)]
+
+
+def _asammdf(dbc: Path) -> Contender:
+    name, python = "asammdf to Parquet", VENV / "bin" / "python"
+    mf4 = CACHE / f"{ASAMMDF_FRAMES}.mf4"
+    if not (python.exists() and mf4.exists()):
+        return Contender(
+            name, ASAMMDF_FRAMES, missing="run make bench-replay first, it installs it"
+        )
+    pip = [str(python), "-m", "pip", "install", "--quiet", "pyarrow", "pandas"]
+    try:
+        subprocess.run(pip, check=True)  # noqa: S603 - into its own venv
+    except (OSError, subprocess.CalledProcessError) as error:
+        return Contender(name, ASAMMDF_FRAMES, missing=str(error))
+    command = [str(python), str(PEERS), "asammdf_parquet", str(mf4), str(dbc), str(OUT)]
+    return Contender(name, ASAMMDF_FRAMES, command, rounds=1)
+
+
+def race(all_of_them: list[Contender]) -> dict[str, float]:
+    """Run all, round by round; return the size of what each wrote [MB]."""
+    sizes = {}
+    for number in range(max(each.rounds for each in all_of_them)):
+        for each in all_of_them:
+            if not each.missing and number < each.rounds:
+                shutil.rmtree(OUT, ignore_errors=True)
+                each.runs.append(measured(each))
+                sizes[each.name] = sum(
+                    path.stat().st_size for path in OUT.rglob("*") if path.is_file()
+                )
+    shutil.rmtree(OUT, ignore_errors=True)
+    return {name: size / 1e6 for name, size in sizes.items()}
+
+
+def report(all_of_them: list[Contender], sizes: Mapping[str, float]) -> int:
+    """Print the table; 1 if the goal is missed."""
+    mine = next(each for each in all_of_them if each.name == PARQUET)
+    rows = []
+    for each in all_of_them:
+        if each.missing:
+            rows.append([each.name, f"missing: {each.missing}"])
+            continue
+        most_mb = max(run.rss_mb for run in each.runs)
         rows.append(
-            [name, f"{count:,}", f"{cpu_s:.2f}", f"{wall_s:.2f}", f"{rates[name] / 1e6:.3f}",
-             f"{rates['decode only'] / rates[name]:.1f}", f"{most_mb:.0f}", written]
+            [each.name, f"{each.frames:,}", f"{each.cpu_rate / 1e6:.3f}",
+             f"{each.wall_rate / 1e6:.3f}", f"{mine.cpu_rate / each.cpu_rate:.1f}",
+             f"{most_mb:.0f}", f"{1e6 * sizes[each.name] / each.frames:.1f}"]
         )  # fmt: skip
-    load = ", ".join(f"{each:.2f}" for each in os.getloadavg())
-    print(f"{platform.machine()}, Python {platform.python_version()}, load {load}")
-    print(f"{log.name}: {log.stat().st_size / 1e6:.0f} MB, payload bits are random")
-    head = ("case", "frames", "CPU s", "wall s", "M frames/CPU s", "x decode", "most MB", "out MB")
-    show("one log, one core", head, rows)
-    reached = rates["export, Parquet"] >= GOAL
-    peer_rate = rates["python-can + cantools, CSV"]
-    print(
-        f"\nto Parquet: {rates['export, Parquet'] / peer_rate:.0f} x python-can + cantools to CSV"
-    )
+    head = ("to tables", "frames", "M/CPU s", "M/wall s", "CPU x ours", "most MB", "MB per M")
+    show("one log, one core each", head, rows)
+    reached = mine.cpu_rate >= GOAL
     print(f"goal of {GOAL / 1e6:g} M frames/s to Parquet: {'reached' if reached else 'MISSED'}")
     return 0 if reached else 1
 
@@ -148,20 +152,22 @@ def main() -> int:
     """Run all, or one case in this process."""
     parser = argparse.ArgumentParser(prog="python -m bench.export", description=__doc__)
     parser.add_argument("--frames", type=int, default=FRAMES)
-    parser.add_argument("--folder", type=Path, help="for the log; kept for the next run")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--case", choices=CASES)
-    for name in ("--log", "--dbc", "--out"):
-        parser.add_argument(name, type=Path)
+    parser.add_argument("files", type=Path, nargs="*")
     given = parser.parse_args()
     if given.case is not None:
         os.sched_setaffinity(0, {CORE})
-        print(CASES[given.case](Place(given.log, given.dbc, given.out)))
+        CASES[given.case](*given.files)
         return 0
-    if given.folder is not None:
-        given.folder.mkdir(parents=True, exist_ok=True)
-        return run(given.frames, given.folder)
-    with tempfile.TemporaryDirectory(prefix="bench-export-") as folder:
-        return run(given.frames, Path(folder))
+    CACHE.mkdir(parents=True, exist_ok=True)
+    dbc = CACHE / "site.dbc"
+    dbc.write_text(dbc_text(), encoding="utf-8")
+    signals = sum(len(sender.signals) for sender in senders())
+    print(f"{len(senders())} messages, {signals} signals; payload bits are random;", end=" ")
+    print(f"load {', '.join(f'{each:.1f}' for each in os.getloadavg())}")
+    all_of_them = contenders(given.frames, dbc, given.rounds)
+    return report(all_of_them, race(all_of_them))
 
 
 if __name__ == "__main__":
