@@ -3,6 +3,8 @@
 import os
 import shutil
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from random import Random
 
@@ -12,6 +14,7 @@ from bms_can.columnar import kernel
 from bms_can.columnar.scan import scan
 from hatch_build import FLAGS, SOURCES, compiled
 
+ROOT = Path(__file__).parents[3]
 STRICT = ("-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wpointer-arith")
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
 
@@ -60,6 +63,22 @@ def test_without_a_compiler_nothing_fails(tmp_path: Path, monkeypatch: pytest.Mo
     assert "not compiled" in reason
     (tmp_path / "libkernel.so").write_text("no library")
     assert kernel._loaded.__wrapped__()[0] is None
+
+
+@pytest.mark.parametrize("compiler", [pytest.param(True, marks=needs_cc), False])
+def test_the_wheel_holds_it_where_there_is_a_compiler(tmp_path: Path, *, compiler: bool) -> None:
+    """With a compiler the wheel is one for this machine; without, a pure one for any."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    environment = {"PATH": os.environ["PATH"] if compiler else str(tmp_path)}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)  # noqa: S603 - hatchling
+    (wheel,) = tmp_path.glob("*.whl")
+    assert ("py3-none-linux_" in wheel.name, "py3-none-any" in wheel.name) == (
+        compiler,
+        not compiler,
+    )
+    held = zipfile.ZipFile(wheel).namelist()
+    assert ("bms_can/columnar/libkernel.so" in held) == compiler
+    assert "bms_can/columnar/kernel_text.c" in held
 
 
 def test_the_switch_turns_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
