@@ -41,6 +41,7 @@ def config_lines(config: Config) -> Iterator[str]:
     yield f"state       {config.state_dir}"
     for device, profile, database in found:
         mode = "listens only" if device.read_only else "may send commands"
+        mode += ", with its heartbeat" if device.heartbeat else ""
         yield f"device      {device.uid} on {device.can.interface} {device.can.channel}, {mode}"
         tightened, ignored = tighten(profile, config.site)
         yield from (f"  {line}" for line in profile_lines(tightened, database))
@@ -70,6 +71,10 @@ def profile_lines(profile: Profile, database: Database) -> Iterator[str]:
         text = frame_text(first.can_id, first.extended, first.data)
         times = f"{plan.repeat} x every {plan.period_s * 1000:g} ms" if plan.repeat > 1 else "once"
         yield f"command     {int(code)} {code.name.lower()}: {text}, {times}"
+    if (beat := profile.heartbeat) is not None:
+        first = beat.frames[0]
+        text = frame_text(first.can_id, first.extended, first.data)
+        yield f"heartbeat   {text} every {beat.period_s * 1000:g} ms, where it is switched on"
     if profile.read_only_reason:
         yield f"read-only   {profile.read_only_reason}"
     else:

@@ -24,7 +24,7 @@ from bms_can.toml_table import Table, read_toml
 PROFILES = Path(__file__).resolve().parent.parent / "dbc"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 CREDENTIAL = "api-key"  # name of the key in systemd's credentials directory
-MOST_DEVICES = 16  # each has three threads and a long poll; all share four threads for reports
+MOST_DEVICES = 16  # each has a few threads and a long poll
 _UID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _KEY_WORDS = ("key", "api_key", "x_api_key", "secret", "token")
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from agent.clock import Clock
 from agent.device import Device
@@ -32,6 +33,7 @@ def handlers(
     clock: Clock,
     recordings: Path,
     tally: Tally = dict,
+    heartbeats: Mapping[str, Tally] = MappingProxyType({}),
 ) -> Mapping[str, Handler]:
     """Return the handlers by the request's word "do".
 
@@ -41,9 +43,10 @@ def handlers(
         clock: time.
         recordings: folder of the flight recorder.
         tally: how the flight recorder does.
+        heartbeats: how the heartbeat of a device does, by device_uid, where it has one.
     """
     return {
-        "status": partial(_status, devices, clock, tally),
+        "status": partial(_status, devices, clock, tally, heartbeats),
         "judge": partial(_judge, devices, clock),
         "commands": partial(_commands, journal),
         "events": partial(_events, journal, recordings),
@@ -58,9 +61,13 @@ def _status(
     devices: Mapping[str, tuple[Device, Gate]],
     clock: Clock,
     tally: Tally,
+    heartbeats: Mapping[str, Tally],
     _request: Mapping[str, object],
 ) -> Answer:
-    found = {uid: device_answer(device, gate, clock) for uid, (device, gate) in devices.items()}
+    found = {}
+    for uid, (device, gate) in devices.items():
+        beat = heartbeats[uid]() if uid in heartbeats else None
+        found[uid] = {**device_answer(device, gate, clock), "heartbeat": beat}
     return {"devices": found, "recorder": tally()}
 
 

@@ -74,6 +74,13 @@ def judgement_lines(uid: str, command: str, verdict: Mapping[str, Any]) -> Itera
         yield f"  {check_line(check)}"
 
 
+def _bus_words(bus: Mapping[str, Any]) -> str:
+    """Return how a bus is doing, in one line."""
+    state = bus["trouble"] or bus["doubt"] or (bus["state"] or "works").lower()
+    rate = "" if bus["bitrate"] is None else f", {bus['bitrate']} bit/s"
+    return f"{state}{rate}, {bus['lost']} frames lost, opened {bus['opened']} x"
+
+
 def status_lines(uid: str, device: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the agent sees of one battery; None is unknown."""
     operating = device["operating_status"]
@@ -86,6 +93,10 @@ def status_lines(uid: str, device: Mapping[str, Any]) -> Iterator[str]:
     for key in ("lockout", "tx_unsafe", "foreign_master", "journal"):
         yield f"  {key:<18}{device[key] or 'none'}"
     yield f"  {'read_only':<18}{'yes' if device['read_only'] else 'no'}"
+    if device["bus"]:
+        yield f"  {'bus':<18}{_bus_words(device['bus'])}"
+    if (beat := device["heartbeat"]) is not None:
+        yield f"  {'heartbeat':<18}{beat['why_not'] or 'is sent'}, {beat['sent']} so far"
     bad = ", ".join(f"{count} x {reason}" for reason, count in device["bad_frames"].items())
     yield f"  {'frames':<18}{device['frames']}, bad: {bad or 'none'}"
     for name, value in device["telemetry"].items():

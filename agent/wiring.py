@@ -215,7 +215,8 @@ def _workers(link: Link) -> list[Worker]:
 def _box_workers(shared: Shared, links: Sequence[Link], world: Outside) -> list[Worker]:
     recorder = shared.recorder
     parts = {link.device.uid: (link.device, link.gate) for link in links}
-    answers = handlers(parts, shared.journal, shared.clock, recorder.folder, recorder.counts)
+    beats = {each.device.uid: each.heartbeat.facts for each in links if each.heartbeat}
+    answers = handlers(parts, shared.journal, shared.clock, recorder.folder, recorder.counts, beats)
     vitals = Vitals(links, shared.journal, shared.outbox, recorder.counts, shared.clock)
     answers = {**answers, "vitals": vitals.answer}
     door = world.door(shared.config.state_dir, answers, shared.clock)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from agent.render_commands import (
     check_line,
     command_line,
@@ -33,6 +35,8 @@ DEVICE = {
     "tx_unsafe": "",
     "foreign_master": "",
     "journal": "",
+    "bus": {},
+    "heartbeat": None,
     "frames": 100,
     "bad_frames": {},
     "telemetry": {"soc": 55.5, "soh": None, "cell_voltage": [3.3, None, 3.31]},
@@ -202,3 +206,39 @@ def test_a_battery_in_trouble() -> None:
         assert words in text
     alarmed = "\n".join(status_lines("B", DEVICE | {"alarm_status": 2, "alarms": ["a", "b"]}))
     assert "alarm_status      2  a, b\n" in alarmed
+
+
+BUS: dict[str, object] = {
+    "trouble": "",
+    "doubt": "",
+    "state": "ERROR-ACTIVE",
+    "bitrate": 500_000,
+    "lost": 2,
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, "error-active, 500000 bit/s, 2 frames lost, opened 3 x"),
+        ({"doubt": "error-passive"}, "error-passive, 500000 bit/s"),
+        ({"trouble": "the interface is down", "doubt": "down"}, "the interface is down, "),
+        ({"state": None, "bitrate": None}, "works, 2 frames lost"),
+    ],
+)
+def test_the_bus(changed: dict[str, object], words: str) -> None:
+    """Trouble before doubt before state; what is not known is left out."""
+    bus = BUS | {"opened": 3} | changed
+    (line,) = (each for each in status_lines("A", DEVICE | {"bus": bus}) if "  bus " in each)
+    assert words in line
+
+
+def test_the_heartbeat() -> None:
+    """Sent, or why not; nothing about a battery that has none."""
+    beat: dict[str, object] = {"why_not": "", "sent": 40, "skipped": 0}
+    lines = list(status_lines("A", DEVICE | {"heartbeat": beat}))
+    assert any("heartbeat         is sent, 40 so far" in line for line in lines)
+    beat["why_not"] = "local lock-out: cell change"
+    lines = list(status_lines("A", DEVICE | {"heartbeat": beat}))
+    assert any("heartbeat         local lock-out: cell change, 40" in line for line in lines)
+    assert not any("heartbeat" in line for line in status_lines("A", DEVICE))
