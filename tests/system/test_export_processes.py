@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from agent.clock import FakeClock
+from bms_can.columnar import export_engines
+from bms_can.columnar.export_run import EngineLost
+from bms_can.errors import BadInput
 from tests.system.export_rig import FRAMES, LOGS, Rig, kill_one, readable, start, wait_for
 
 KILLS = 2
@@ -127,6 +131,43 @@ def dask(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
         yield json.loads(file.read_text(encoding="utf-8"))["address"], workers
 
 
+def test_no_scheduler_is_said(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address where nobody answers."""
+    monkeypatch.setattr(export_engines, "CONNECT_S", 0.2)
+    with pytest.raises(BadInput, match=r"--scheduler: tcp://127.0.0.1:9: "):
+        export_engines.Dask("tcp://127.0.0.1:9", FakeClock().monotonic_s)
+    assert rig.expected
+
+
+def end_without_workers(address: str) -> None:
+    """Check that nobody waits for ever for workers that are gone."""
+    clock = FakeClock()
+    engine = export_engines.Dask(address, clock.monotonic_s)
+    try:
+        clock.advance(export_engines.PATIENCE_S)
+        engine.check()
+        clock.advance(1)
+        with pytest.raises(EngineLost, match="no worker for 60 s"):
+            engine.check()
+    finally:
+        engine.close()
+
+
+def test_a_full_disk_leaves_nothing(rig: Rig) -> None:
+    """Files may not grow beyond a few bytes: every log is named, none is there."""
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000));"
+    run = "from agent.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = ["export", *map(str, rig.words("full"))]
+    done = subprocess.run(  # noqa: S603 - our own words
+        [sys.executable, "-c", limit + run, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert f"0 logs exported, 0 unchanged, {LOGS} failed" in done.stdout
+    assert done.stderr.count("File too large (3 tries)") == LOGS
+    assert readable(rig.folder / "full") == 0
+    assert [path.name for path in (rig.folder / "full" / ".export").iterdir()] == ["lock"]
+
+
 def test_dask_makes_the_same_bytes_though_a_worker_is_killed(big: Rig, tmp_path: Path) -> None:
     """Two workers, one is killed with -9 while it writes: no log is lost, no byte differs."""
     with dask(tmp_path) as (address, workers):
@@ -142,5 +183,9 @@ def test_dask_makes_the_same_bytes_though_a_worker_is_killed(big: Rig, tmp_path:
         victims[0].kill()
         told, _ = exporter.communicate(timeout=60)
         assert exporter.returncode == 0, told
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+        end_without_workers(address)
     assert "6 logs exported, 0 unchanged, 0 failed" in told
     assert big.mistakes("dask", complete=True) == []

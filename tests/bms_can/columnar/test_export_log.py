@@ -14,7 +14,7 @@ import pytest
 
 from bms_can.codec import Codec
 from bms_can.columnar import export_log as module
-from bms_can.columnar import export_tables
+from bms_can.columnar import export_tables, export_wide
 from bms_can.columnar.export_dir import Entry, held
 from bms_can.columnar.export_log import Exported, Failed, Task, export_log, versions
 from bms_can.columnar.export_plan import Options
@@ -168,6 +168,48 @@ def test_times_that_are_noise_are_refused(
     outcome = export_log(task)
     assert outcome == Failed(str(log), "makes more than 10 files: its times are noise", final=True)
     assert list((tmp_path / "work").iterdir()) == []
+
+
+def a_task(tmp_path: Path, dbc: Path, **changes: Any) -> Task:  # noqa: ANN401 - as Task
+    """Build the task of a log of one frame."""
+    log = write_log(tmp_path / "a.log", [line(1, pack())])
+    (tmp_path / "work").mkdir(exist_ok=True)
+    made = Task(
+        str(log), "a", str(dbc), load(dbc).sha256, Options(), str(tmp_path / "work"), versions("t")
+    )
+    return made._replace(**changes)
+
+
+def test_a_worker_with_another_dbc_or_version_says_so(tmp_path: Path, dbc: Path) -> None:
+    """Its files would differ; trying again would not help."""
+    other = export_log(a_task(tmp_path, dbc, dbc_sha256="0" * 64))
+    assert isinstance(other, Failed)
+    assert other.reason.endswith("not the same file on this machine")
+    assert other.final
+    old = export_log(a_task(tmp_path, dbc, versions=("t", "pyarrow 1.0")))
+    assert isinstance(old, Failed)
+    assert "the exporter pyarrow 1.0: their files would differ" in old.reason
+
+
+def test_a_folder_that_is_gone_may_come_back(tmp_path: Path, dbc: Path) -> None:
+    """A file system that is not there for a moment is worth another try."""
+    outcome = export_log(a_task(tmp_path, dbc, work=str(tmp_path / "none")))
+    assert isinstance(outcome, Failed)
+    assert not outcome.final
+
+
+def test_a_clock_that_is_noise_makes_no_wide_table(
+    tmp_path: Path, dbc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes back some times: each time a new stretch. Always: it is no clock."""
+    monkeypatch.setattr(export_wide, "MOST_STRETCHES", 3)
+    write_log(tmp_path / "b.log", [line(10 * (n % 2), pack(soc=n)) for n in range(6)])
+    task = a_task(tmp_path, dbc, path=str(tmp_path / "b.log"), options=Options(wide_us=10**6))
+    assert isinstance(export_log(task), Exported)
+    write_log(tmp_path / "b.log", [line(10 * (n % 2), pack(soc=n)) for n in range(9)])
+    outcome = export_log(task)
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "its clock goes back more than 3 times; no wide table"
 
 
 def test_bad_lines_and_frames_are_counted_with_their_numbers(tmp_path: Path, dbc: Path) -> None:
