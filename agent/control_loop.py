@@ -39,6 +39,7 @@ class ControlLoop:
         record: Callable[[Frame], object] = lambda _: None,
     ) -> None:
         self._device = device
+        self._intake, self._control_ids = device.intake, device.control.ids
         self._observer = observer
         self._executor = executor
         self._clock = clock
@@ -53,13 +54,12 @@ class ControlLoop:
     def take(self, frame: Frame) -> None:
         """Take a frame from the bus; called in the receive thread."""
         self._record(frame)
-        known = bool(self._device.control.foreign)
-        heard = self._device.control.hear(frame)
-        if heard is Heard.OTHER:
-            if self._device.intake.take(frame):
+        if frame[1:3] not in self._control_ids:
+            if self._intake.take(frame):
                 self._wake.set()
             return
-        if heard is Heard.FOREIGN:
+        known = bool(self._device.control.foreign)
+        if self._device.control.hear(frame) is Heard.FOREIGN:
             self.foreign += 1
             if not known:  # once: another master may send a hundred frames a second
                 self._on_foreign(frame)

@@ -6,12 +6,14 @@ is cheap enough for a full bus. But a person must hear of it.
 
 from collections import Counter
 from collections.abc import Iterable
+from operator import itemgetter
 
 from bms_can.frame import Frame, frame_text
 
 MOST_PER_S = 1000.0  # no battery sends one identifier faster than every few milliseconds
 LOOK_S = 1.0
 NAMED = 4
+_key = itemgetter(1, 2)  # identifier and its kind; this runs for every frame
 
 
 class Babble:
@@ -32,7 +34,7 @@ class Babble:
         """Take frames into account; `now_s`: time of this look [s]."""
         if self._since_s is None:
             self._since_s = now_s
-        self._counts.update([each[1:3] for each in frames])
+        self._counts.update(map(_key, frames))
         took_s = now_s - self._since_s
         if took_s >= LOOK_S:
             self._judge(took_s)

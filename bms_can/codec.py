@@ -195,6 +195,17 @@ class Codec:
             entry = Entry(name, message.length, length, more, compiler.plan(page_of(message)))
             self._entries[message.frame_id, message.is_extended_frame] = entry
 
+    def surely_decoded(self) -> dict[Key, tuple[str, int]]:
+        """Return name and length of the messages of which every frame of that length decodes.
+
+        They have no multiplexer and a known length, so nothing but the length can be wrong.
+        """
+        return {
+            key: (entry.name, entry.length)
+            for key, entry in self._entries.items()
+            if entry.length is not None and not entry.plan.muxes
+        }
+
     def decode(self, frame: Frame) -> tuple[str, dict[str, Sample]] | None:
         """Return message name and samples by "Message.Signal", None if the frame is not wanted.
 

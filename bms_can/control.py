@@ -22,6 +22,7 @@ class ControlPort:
         read_only: True refuses every frame.
 
     Attributes:
+        ids: our control identifiers, as (id, extended); only frames with these concern `hear`.
         unsafe: why nothing but safe frames may be sent any more, "" while all is well. Set when a
             frame did not come back: it may still be waiting in a queue (reliability rule 21).
     """
@@ -33,6 +34,7 @@ class ControlPort:
         self._port = port
         self._read_only = read_only
         self._lock = threading.Lock()
+        self.ids = guard.ids
         self._sent_by: Port | None = None
         self.unsafe = ""
 

@@ -64,13 +64,14 @@ class Guard:
 
     Attributes:
         refused: frames refused so far.
+        ids: our control identifiers, as (id, extended).
         foreign: candump text of the first foreign control frame, "" while there was none. Once
             set it stays, until a person calls `unlatch`.
     """
 
     def __init__(self, entries: Sequence[GuardEntry]) -> None:
         self._entries = tuple(entries)
-        self._ids = frozenset((entry.can_id, entry.extended) for entry in entries)
+        self.ids = frozenset((entry.can_id, entry.extended) for entry in entries)
         self._sent_at_s: dict[GuardEntry, deque[float]] = {
             entry: deque(maxlen=entry.per_minute) for entry in entries
         }
@@ -108,7 +109,7 @@ class Guard:
 
         Where the bus tells who sent a frame, the same bytes from somebody else are no echo.
         """
-        if (frame.can_id, frame.extended) not in self._ids:
+        if (frame.can_id, frame.extended) not in self.ids:
             return Heard.OTHER
         key = (frame.can_id, frame.extended, frame.data)
         if key in self._awaited and frame.own is not False:

@@ -5,7 +5,6 @@ A frame that fails any check changes nothing; it is counted by reason.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from bms_can.codec import Codec
 from bms_can.database import Database
@@ -16,15 +15,8 @@ from bms_can.profile import Profile
 from bms_can.signals import Sample
 from bms_can.table import SignalTable
 
+MOST_SEEN = 1024  # payloads of multiplexed messages that are known by heart
 MOST_UNKNOWN = 4096  # a babbling node with random identifiers must not fill the box's memory
-
-
-class Known(NamedTuple):
-    """The newest payload of an identifier, and what it says."""
-
-    data: bytes
-    message: str
-    samples: Mapping[str, Sample]
 
 
 class Intake:
@@ -41,14 +33,15 @@ class Intake:
     """
 
     def __init__(self, profile: Profile, database: Database) -> None:
-        self.table = SignalTable(profile.deadlines_s)
         self._codec = Codec(database, profile.wanted, profile.limits, profile.integrity)
+        self.table = SignalTable(profile.deadlines_s, self._samples)
         self.integrity = Integrity(database, profile.integrity)
         self._channel = profile.channel
         self._payloads: dict[str, bytes] = {}
         self._checked = frozenset(profile.integrity)
         self._telling = frozenset(telling(profile))
-        self._known: dict[tuple[object, ...], Known] = {}
+        self._plain = self._codec.surely_decoded() if profile.channel is None else {}
+        self._seen: dict[tuple[object, ...], tuple[str, Mapping[str, Sample]]] = {}
         self.frames = 0
         self.decoded = 0
         self.unknown: Counter[tuple[int, bool]] = Counter()
@@ -58,21 +51,52 @@ class Intake:
     def take(self, frame: Frame) -> bool:
         """Take one frame; tell whether it brought new bytes that a status or a command rests on.
 
-        The same bytes again are not decoded again. They only make the values as young as they are;
-        messages with a counter or a checksum are looked at each time.
+        It is decoded when somebody looks, if nothing can be wrong with it any more: on a busy bus
+        many frames of a message come between two looks. A page of a multiplexed message that was
+        decoded before is not decoded again. Counters and checksums are looked at each time.
         """
-        known = self._known.get(frame[1:3])  # identifier, kind of identifier
-        if known is not None and known.data == frame.data and self._channel is None:
+        plain = self._plain.get(frame[1:3])  # identifier, kind of identifier
+        if plain is not None and len(frame.data) == plain[1]:
+            message = plain[0]
+            self.frames += 1
+            if message in self._checked and not self._passes(message, frame):
+                return False
+            self.decoded += 1
+            self.table.postpone(message, frame)
+            return message in self._telling and self._is_news(message, frame)
+        seen = self._seen.get(frame[1:4])  # the same, and the payload
+        if seen is not None:
             self.frames += 1
             self.decoded += 1
-            self.table.refresh(known.message, known.samples, frame)
-            return False
+            self.table.refresh(*seen, frame)
+            return self._is_news(seen[0], frame)
         accepted = self.accept(frame)
         if accepted is None:
             return False
-        if accepted[0] not in self._checked:
-            self._known[frame[1:3]] = Known(frame.data, *accepted)
-        return self.store(*accepted, frame) and accepted[0] in self._telling
+        if accepted[0] not in self._checked and self._channel is None:
+            if len(self._seen) >= MOST_SEEN:
+                self._seen.clear()
+            self._seen[frame[1:4]] = accepted
+        self.table.update(*accepted, frame)
+        return self._is_news(accepted[0], frame)
+
+    def _passes(self, message: str, frame: Frame) -> bool:
+        try:
+            self.integrity.check(message, frame)
+        except BadFrame as bad:
+            self.bad[bad.reason] += 1
+            return False
+        return True
+
+    def _is_news(self, message: str, frame: Frame) -> bool:
+        if self._payloads.get(message) == frame.data:
+            return False
+        self._payloads[message] = frame.data
+        return message in self._telling
+
+    def _samples(self, frame: Frame) -> Mapping[str, Sample]:
+        decoded = self._codec.decode(frame)
+        return {} if decoded is None else decoded[1]
 
     def accept(self, frame: Frame) -> tuple[str, dict[str, Sample]] | None:
         """Check and count one frame; return message and samples if it may be used."""

@@ -22,6 +22,7 @@ from bms_can.frame import Frame
 
 BATCH = 128
 EXTENDED, REMOTE, ERROR = 0x80000000, 0x40000000, 0x20000000  # flags in the identifier word
+SPECIAL = REMOTE | ERROR
 ID_MASK, STANDARD_MASK = 0x1FFFFFFF, 0x7FF
 CLASSICAL, FD = 16, 72  # sizes of struct can_frame and struct canfd_frame [byte]
 CLASSICAL_DATA, FD_DATA = 8, 64
@@ -198,20 +199,23 @@ class FrameReader:
         now_s, wall_s, floor_s = moment
         offset_s, name, add = wall_s - now_s, self._name, found.frames.append
         others, whole, size_of_all = self._others, self._whole, self._size
+        base_s = -offset_s
         for (word, length, data), (seconds, nanoseconds), (_, marks, size) in rows:
-            if length != whole or word & (REMOTE | ERROR) or size != size_of_all:
+            if length != whole or word & SPECIAL or size != size_of_all:
                 kind = _kind(word, length, marks, size)
                 if kind:
                     _count_other(kind, word, data, found)
                     continue
                 data = data[:length]  # noqa: PLW2901 - the rest of the buffer is not the frame's
-            at_s = seconds - offset_s + nanoseconds * 1e-9
+            at_s = base_s + seconds + nanoseconds * 1e-9
             if not floor_s <= at_s <= now_s:
                 at_s = self._doubted(seconds and at_s + offset_s, moment, floor_s)
             floor_s = at_s
-            can_id = word & (ID_MASK if word >= EXTENDED else STANDARD_MASK)
-            own = True if marks & CONFIRM and others is False else others
-            add(_new(Frame, (at_s, can_id, word >= EXTENDED, data, name, own)))
+            own = others if not marks & CONFIRM or others is None else True
+            if word >= EXTENDED:
+                add(_new(Frame, (at_s, word & ID_MASK, True, data, name, own)))
+            else:
+                add(_new(Frame, (at_s, word & STANDARD_MASK, False, data, name, own)))
         self._offset_s = offset_s
 
     def _doubted(self, stamp_s: float, moment: Moment, floor_s: float) -> float:

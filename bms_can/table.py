@@ -76,37 +76,52 @@ class SignalTable:
 
     Args:
         deadlines_s: longest allowed age of each message [s]; a longer gap ends its steadiness.
+        decode: returns the samples of a frame that was postponed; it cannot fail.
     """
 
-    def __init__(self, deadlines_s: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        deadlines_s: Mapping[str, float],
+        decode: Callable[[Frame], Mapping[str, Sample]] = lambda _: {},
+    ) -> None:
         self._deadlines_s = dict(deadlines_s)
         self._lock = threading.Lock()
         self._samples: dict[str, Sample] = {}
         self._heard: dict[str, _Tally] = {}
-        self._late: dict[str, Mapping[str, Sample]] = {}
+        self._decode = decode
+        self._late: dict[str, Frame] = {}
         self._watches: list[Watch] = []
 
     def update(self, message: str, samples: Mapping[str, Sample], frame: Frame) -> None:
         """Take the values of one valid frame."""
         with self._lock:
-            if message in self._late:
-                self._catch_up(message)
+            self._late.pop(message, None)  # the newer frame has the same signals
             self._samples.update(samples)
             self._count(message, frame.at_s)
             self._show(message, samples, frame)
 
-    def refresh(self, message: str, samples: Mapping[str, Sample], frame: Frame) -> None:
-        """Take a valid frame that says what `samples` said before: they are as young as it is.
+    def postpone(self, message: str, frame: Frame) -> None:
+        """Take a valid frame that brings all signals of its message; decode it at the next look.
 
-        The same as `update` with those samples at the frame's time. The work is put off until
-        somebody looks: on a busy bus many frames come between two looks.
+        The same as `update` with its samples, as far as anybody can see.
         """
+        at_s = frame.at_s
         with self._lock:
-            self._late[message] = samples
-            self._count(message, frame.at_s)
+            self._late[message] = frame
+            tally = self._heard.get(message)
+            if tally is not None and at_s - tally.at_s <= tally.limit_s:
+                tally.at_s = at_s
+                tally.count += 1
+            else:
+                self._count(message, at_s)
             if self._watches:
-                self._catch_up(message)
-                self._show(message, samples, frame)
+                self._show(message, self._catch_up(message), frame)
+
+    def refresh(self, message: str, samples: Mapping[str, Sample], frame: Frame) -> None:
+        """Take a valid frame that says what `samples` say: they are as young as it is."""
+        at_s = frame.at_s
+        renewed = {key: Sample(raw, value, at_s) for key, (raw, value, _) in samples.items()}
+        self.update(message, renewed, frame)
 
     def _count(self, message: str, at_s: float) -> None:
         tally = self._heard.get(message)
@@ -122,16 +137,16 @@ class SignalTable:
     def _show(self, message: str, samples: Mapping[str, Sample], frame: Frame) -> None:
         """Let each watch see a frame that was taken."""
         if self._watches:
-            self._catch_up()
+            for late in tuple(self._late):
+                self._catch_up(late)
             for watch in self._watches:
                 watch.see(message, samples, frame, Signals(self._samples, self._heard_now()))
 
-    def _catch_up(self, *messages: str) -> None:
-        """Give repeated values the time of their newest frame."""
-        for message in messages or tuple(self._late):
-            at_s = self._heard[message].at_s
-            for key, (raw, value, _) in self._late.pop(message).items():
-                self._samples[key] = Sample(raw, value, at_s)
+    def _catch_up(self, message: str) -> Mapping[str, Sample]:
+        """Decode the newest frame of a message now."""
+        samples = self._decode(self._late.pop(message))
+        self._samples.update(samples)
+        return samples
 
     def _heard_now(self) -> dict[str, Heard]:
         return {
@@ -142,7 +157,8 @@ class SignalTable:
     def snapshot(self) -> Signals:
         """Return all newest values as an immutable copy."""
         with self._lock:
-            self._catch_up()
+            for message in tuple(self._late):
+                self._catch_up(message)
             return Signals(
                 MappingProxyType(dict(self._samples)), MappingProxyType(self._heard_now())
             )

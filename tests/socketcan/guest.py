@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 MODULES = "/usr/lib/uml/modules"
@@ -123,10 +124,7 @@ def _plain(name: str) -> bool:
 
 
 def _start(work: Path, memory_mb: int, output: int) -> subprocess.Popen[bytes]:
-    """Start the kernel in a PID namespace of its own: when it goes, all of the guest goes."""
-    unshare = ["unshare", "--pid", "--fork", "--kill-child=KILL"]
-    if os.getuid() != 0:
-        unshare = ["unshare", "--user", "--map-root-user", *unshare[1:]]
+    """Start the kernel, if possible in a PID namespace: when it goes, all of the guest goes."""
     kernel = [
         *(shutil.which("linux.uml") or "linux.uml", f"mem={memory_mb}M"),
         *("root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", f"init={work / 'init'}"),
@@ -137,13 +135,23 @@ def _start(work: Path, memory_mb: int, output: int) -> subprocess.Popen[bytes]:
     ]
     with (work / "kernel.log").open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - our own arguments
-            [*unshare, *kernel],
+            [*_alone(), *kernel],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             pass_fds=(output,),
+            start_new_session=True,
             preexec_fn=refuse_xstate,  # noqa: PLW1509 - no threads run here
         )
+
+
+def _alone() -> list[str]:
+    """Return what gives a command a PID namespace, as far as that is allowed here."""
+    pids = ["--pid", "--fork", "--kill-child=KILL"]
+    for words in (["unshare", *pids], ["unshare", "--user", "--map-root-user", *pids]):
+        if subprocess.run([*words, "true"], capture_output=True, check=False).returncode == 0:  # noqa: S603 - util-linux
+            return words
+    return []
 
 
 def _boots(work: Path, kernel: subprocess.Popen[bytes]) -> bool:
@@ -186,7 +194,8 @@ def _once(work: Path, command: Sequence[str], limit_s: float, memory_mb: int) ->
             _say(f"the guest was ended after {limit_s:g} s")
             return TIME_OVER
         finally:
-            kernel.send_signal(signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(kernel.pid, signal.SIGKILL)
             kernel.wait()
     status = work / "status"
     if status.exists():

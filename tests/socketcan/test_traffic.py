@@ -1,0 +1,194 @@
+"""Much traffic, wrong traffic, and clocks that are set: can-utils play the other nodes on vcan0."""
+
+import os
+import signal
+import subprocess
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from bms_can.frame import frame_text
+from bms_can.profile_load import load_profile
+from bms_can.simulator import Simulator
+from tests.socketcan.stage import CLOSE, OPEN, PROFILE, VCAN, Stage, sh
+
+FULL_S = float(os.environ.get("FULL_BUS_S", "15"))  # `make socketcan-long`: 600
+FULL_PER_S = 3816.8  # 500 kbit/s, extended identifier, 8 bytes, no stuff bits (131 bits a frame)
+LOOP_S = 16.0  # every rolling counter of the battery is where it began
+LIMITS_ID, FREE_ID = "1804E5F4", "180AE5F4"
+
+
+def bus(scene: Stage) -> dict[str, int]:
+    """Return the agent's counts."""
+    found: dict[str, int] = scene.local(do="status")["devices"][VCAN]["bus"]
+    return found
+
+
+def settled(scene: Stage) -> dict[str, int]:
+    """Return the counts when no more frames come in, the battery's own included."""
+    found = bus(scene)
+    while True:
+        time.sleep(1.0)
+        now = bus(scene)
+        if now["frames"] == found["frames"]:
+            return now
+        found = now
+
+
+def gaps(scene: Stage, since_s: float) -> list[object]:
+    """Return the reports since a time that do not say what the battery does."""
+    told = scene.platform.told[VCAN]
+    return [each for each in told if each.at_s >= since_s and not each.connected]
+
+
+def test_another_master(scene: Stage) -> None:
+    """One frame with our control identifier by another process: closes are refused at once."""
+    sh("cansend vcan0 1811F4E5#0100000000000057")
+    step = scene.outcome(scene.command(VCAN, CLOSE))
+    assert (step["state"], step["reason"]) == ("rejected", "locked-by-other-client"), step
+    assert scene.local(do="status")["devices"][VCAN]["foreign_master"]
+    opened = scene.outcome(scene.command(VCAN, OPEN))
+    assert opened["state"] == "succeeded", opened
+    scene.local(do="clear-latches", who="test")
+    scene.row("vcan: foreign control id", None, None, 0, "latched by the first frame")
+    step = scene.outcome(scene.command(VCAN, CLOSE))
+    assert step["state"] == "succeeded", step
+    step = scene.outcome(scene.command(VCAN, OPEN))
+    assert step["state"] == "succeeded", step
+
+
+def test_random_frames(scene: Stage) -> None:
+    """Any identifier, length and content, remote frames and CAN FD among them: nothing happens."""
+    sh("cangen vcan0 -g 1 -I r -L r -D r -m -n 1500 & cangen vcan0 -g 1 -I r -L r -R -n 500; wait")
+    sh("cangen vcan0 -g 1 -I 1801E5F4 -L r -D r -e -n 50")  # the battery's own, all of them wrong
+    time.sleep(1.0)
+    assert scene.newest(VCAN).connected
+    scene.row("vcan: random frames", None, None, 0, "2,050 by cangen")
+
+
+@pytest.mark.parametrize("step", ["+3600 sec", "-3600 sec", "+40 days", "-40 days", "1970"])
+def test_the_clock_is_set(scene: Stage, step: str) -> None:
+    """Frames become neither older nor younger; no status is withdrawn; nothing goes out."""
+    before = len(scene.control_frames())
+    real = datetime.now().timestamp() - time.monotonic()  # noqa: DTZ005, TID251 - to set it back
+    began_s = time.monotonic()
+    sh(f'date -s "{step}"' if step != "1970" else 'date -s "1970-01-02 00:00:00"')
+    try:
+        time.sleep(2.5)
+        told = [each for each in scene.platform.told[VCAN] if each.at_s >= began_s]
+        ages_ms = [each.body["age_ms"] for each in told]
+        local_s = scene.local(do="status")["devices"][VCAN]["age_s"]
+    finally:
+        sh(f"date -s @{real + time.monotonic():.3f}")
+    assert gaps(scene, began_s) == []
+    assert all(0 <= age_ms < 600 for age_ms in ages_ms), ages_ms
+    assert 0 <= local_s < 0.6
+    late = len(scene.control_frames()) - before
+    scene.row(f"clock set: {step}", None, 0.0, late, f"oldest value {local_s * 1000:.0f} ms")
+    time.sleep(0.5)
+    assert gaps(scene, began_s) == []
+
+
+def test_queue_overrun(scene: Stage) -> None:
+    """The agent is stopped while 40,000 frames come: what is lost is counted, to the frame."""
+    scene.vcan.battery.silent.set()
+    before = settled(scene)
+    scene.agent.send_signal(signal.SIGSTOP)
+    try:
+        sh(f"cangen vcan0 -g 0 -I {LIMITS_ID} -e -L 8 -D r -n 40000")
+    finally:
+        scene.agent.send_signal(signal.SIGCONT)
+        scene.vcan.battery.silent.clear()
+    ended_s = time.monotonic()
+    healthy_s = scene.healthy(VCAN, ended_s)
+    scene.vcan.battery.silent.set()
+    time.sleep(0.2)
+    sh(f"cansend vcan0 {LIMITS_ID}#0000000000000000")  # a loss is told with the next frame
+    after = settled(scene)
+    scene.vcan.battery.silent.clear()
+    lost, got = after["lost"] - before["lost"], after["frames"] - before["frames"]
+    assert lost > 0
+    scene.healthy(VCAN, time.monotonic())
+    scene.row("vcan: receive queue overrun", None, healthy_s, 0, f"{got} read, {lost} counted lost")
+    assert abs(40_001 - got - lost) < 100  # the battery said something meanwhile
+
+
+def test_a_babbling_node(scene: Stage, tmp_path: Path) -> None:
+    """One identifier as fast as the bus allows: named, and the battery is heard all the same."""
+    began_s = time.monotonic()
+    log = tmp_path / "babble.log"
+    lines = (f"({n / FULL_PER_S:.6f}) vcan0 {FREE_ID}#{n:016X}\n" for n in range(30_000))
+    log.write_text("".join(lines), encoding="ascii")
+    babbler = subprocess.Popen(["canplayer", "-I", str(log)])  # noqa: S603, S607 - can-utils
+    end_s = began_s + 8.0
+    while "babbling" not in str(bus(scene)["trouble"]):
+        assert time.monotonic() < end_s, bus(scene)
+        time.sleep(0.1)
+    said = str(bus(scene)["trouble"])
+    step = scene.outcome(scene.command(VCAN, OPEN))
+    babbler.terminate()
+    babbler.wait()
+    ended_s = time.monotonic()
+    assert step["state"] == "succeeded", step
+    assert gaps(scene, began_s) == []
+    while bus(scene)["trouble"]:
+        assert time.monotonic() < ended_s + 5.0
+        time.sleep(0.1)
+    scene.row("vcan: babbling node", None, 0.0, 0, said)
+
+
+def full_bus_log(path: Path) -> int:
+    """Write what a battery and others say on a full bus; return the number of frames."""
+    battery = Simulator(*load_profile(PROFILE), now_s=0.0)
+    count, lines = round(LOOP_S * FULL_PER_S), []
+    for number in range(count):
+        at_s = number / FULL_PER_S
+        due = battery.due_frames(at_s)
+        lines += [(at_s, frame_text(each.can_id, each.extended, each.data)) for each in due]
+        if len(lines) <= number:
+            lines.append((at_s, f"{LIMITS_ID}#{number:016X}"))
+    text = "".join(f"({1e9 + at_s:.6f}) vcan0 {words}\n" for at_s, words in lines)
+    path.write_text(text, encoding="ascii")
+    return len(lines)
+
+
+def test_a_full_bus_without_a_lost_frame(scene: Stage, tmp_path: Path) -> None:
+    """Every frame that canplayer sends at 500 kbit/s is read; the status stands all the time."""
+    log = tmp_path / "full.log"
+    frames = full_bus_log(log)
+    loops = max(1, round(FULL_S / LOOP_S))
+    scene.vcan.battery.silent.set()
+    before, began_s, used_s = settled(scene), time.monotonic(), _cpu_s(scene.agent.pid)
+    words = ["canplayer", "-I", str(log), "-l", str(loops), "vcan0=vcan0"]
+    player = subprocess.Popen(words)  # noqa: S603 - can-utils
+    healthy_s = scene.healthy(VCAN, began_s)
+    sizes_kb = []
+    while player.poll() is None:
+        sizes_kb.append(_rss_kb(scene.agent.pid))
+        time.sleep(1.0)
+    took_s, used_s = time.monotonic() - began_s, _cpu_s(scene.agent.pid) - used_s
+    found = gaps(scene, began_s + healthy_s)
+    after = settled(scene)
+    scene.vcan.battery.silent.clear()
+    scene.healthy(VCAN, time.monotonic())
+    got, lost = after["frames"] - before["frames"], after["lost"] - before["lost"]
+    note = f"{got} of {frames * loops} frames in {took_s:.0f} s, {got / took_s:.0f}/s"
+    note += f", {100 * used_s / took_s:.0f} % CPU"
+    if loops > 1:  # the second half tells whether it grows
+        half = sizes_kb[len(sizes_kb) // 2 :]
+        note += f", RSS {half[0] / 1024:.1f} to {half[-1] / 1024:.1f} MB in {len(half)} s"
+    scene.row("vcan: full 500 kbit/s", None, healthy_s, 0, note)
+    assert (got, lost) == (frames * loops, 0)
+    assert found == []
+
+
+def _rss_kb(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+
+def _cpu_s(pid: int) -> float:
+    words = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
