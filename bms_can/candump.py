@@ -40,8 +40,8 @@ _LOG = re.compile(rf"\s*(?:{_TIME}\s+)?(\S+)\s+{_ID}#(\S*)(?:\s+[RTrt])?\s*", re
 _XL = re.compile(rf"\s*(?:{_TIME}\s+)?\S+\s+[0-9A-Fa-f]{{5}}#[0-9A-Fa-f]{{2}}:.*\s*", re.ASCII)
 _DISPLAY = re.compile(
     rf"\s*(?:{_TIME}\s+)?(\S+)\s+(?:[RT]X\s+(?:[B-]\s[E-]\s+)?)?{_ID}\s+"
-    r"[\[{](\d{1,2}|[A-F])[\]}](?:\s+(.*?))?\s*",
-    re.ASCII,
+    r"[\[{](\d{1,2}|[A-F])[\]}](?:\s+(\S.*)?)?",  # no lazy dot: long blanks would take for ever
+    re.ASCII | re.DOTALL,
 )
 _PAYLOAD = re.compile(r"(#[0-9A-Fa-f])?((?:[0-9A-Fa-f]{2}\.?)*)(?:_[0-9A-Fa-f])?", re.ASCII)
 _REMOTE = re.compile(r"[Rr][0-8]?(?:_[0-9A-Fa-f])?", re.ASCII)

@@ -8,15 +8,19 @@ NEWLINE, RETURN = b"\n", b"\r"
 
 
 class Block:
-    """Bytes of a log that are at hand: `buffer[start:end]`; `final` if none follow.
+    """Bytes of a log that are at hand: `buffer[start:end]`. What is behind is readable, no line's.
 
-    A line ends with LF, CR LF or CR. What is behind `end` is readable and no line's.
+    A line ends with LF, CR LF or CR, and with the log.
+
+    Attributes:
+        ended: nothing follows.
+        final: nothing follows, and nothing is missing: the rest is a line.
     """
 
     def __init__(self, size: int) -> None:
         self.buffer = bytearray(size + PADDING)
         self.start = self.end = 0
-        self.final = False
+        self.ended = self.final = False
 
     def refill(self, source: Source) -> None:
         """Keep what is left, put the next bytes behind it; the room grows with a long line."""
@@ -25,20 +29,26 @@ class Block:
         self.start, self.end = 0, left
         if left + PADDING >= len(self.buffer):
             self.buffer.extend(bytes(len(self.buffer)))
+        most = len(self.buffer) - PADDING
         with memoryview(self.buffer) as view:
-            got = source.fill(view[left : len(self.buffer) - PADDING])
-            self.end += got
+            while self.end < most and (got := source.fill(view[self.end : most])):
+                self.end += got
+            self.ended = self.end < most
             view[self.end : self.end + PADDING] = bytes(PADDING)
-        self.final = got == 0
+        self.final = self.ended and not source.damage
 
     @property
     def overlong(self) -> bool:
         """Whether the line at hand is longer than any can be."""
         return self.end - self.start > LONGEST_LINE
 
+    def head(self, size: int) -> str:
+        """Return the first characters of what is at hand."""
+        return bytes(self.buffer[self.start : self.start + size]).decode("utf-8", "replace")
+
     def skip_line(self, source: Source) -> None:
         """Pass over the rest of the line at hand."""
-        while not self.final:
+        while not self.ended:
             self.start = self.end
             self.refill(source)
             if self.next_line() is not None:

@@ -65,21 +65,24 @@ def _head(path: Path) -> str:
 def _candump(path: Path, rows: Rows, lane: Lane) -> Iterator[Chunk]:
     block = Block(BLOCK_BYTES)
     with Source(path) as source:
-        while not block.final:
+        while not block.ended:
             block.refill(source)
-            if source.damage:
-                break  # what is left is half a line
-            lane(block, rows)
-            while rows.full:
-                yield rows.take()
-                lane(block, rows)
-            if block.overlong:
-                _refuse(rows, "format", bytes(block.buffer[:TEXT_KEPT]).decode("utf-8", "replace"))
+            yield from _drained(block, rows, lane)
+            while block.overlong:
+                _refuse(rows, "format", block.head(TEXT_KEPT))
                 block.skip_line(source)
+                yield from _drained(block, rows, lane)
         if source.damage:
             _refuse(rows, "damaged archive", source.damage)
     if not rows.empty:
         yield rows.take()
+
+
+def _drained(block: Block, rows: Rows, lane: Lane) -> Iterator[Chunk]:
+    lane(block, rows)
+    while rows.full:
+        yield rows.take()
+        lane(block, rows)
 
 
 def _refuse(rows: Rows, reason: str, text: str) -> None:

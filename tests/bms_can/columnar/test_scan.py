@@ -165,9 +165,18 @@ def test_more_channels_than_the_table_holds(log: Callable[[bytes], Path]) -> Non
 
 def test_a_line_without_end_is_not_held(log: Callable[[bytes], Path]) -> None:
     """Megabytes without a line's end are one bad line; the next line is read."""
-    path = log(GOOD + b"x" * (LONGEST_LINE * 3) + b"\n" + GOOD)
+    path = log(2 * (GOOD + b"x" * (LONGEST_LINE * 3) + b"\n") + GOOD)
     told, counts = _told(list(scan(path)))
-    assert [number for number, _ in told] == [1, 3]
+    assert [number for number, _ in told] == [1, 3, 5]
+    assert counts == {"format": 2}
+
+
+def test_long_blanks_are_judged_at_once(log: Callable[[bytes], Path]) -> None:
+    """A line of a megabyte of blanks costs no more than its length: it took hours once."""
+    blanks = b" " * (1 << 20)
+    lines = (b"(1.0) can0 123 [1] 11" + blanks + b"x", b"(1.0) can0 123 [1] 11" + blanks, blanks)
+    told, counts = _told(list(scan(log(b"\n".join(lines) + b"\n" + GOOD))))
+    assert [number for number, _ in told] == [2, 4]
     assert counts == {"format": 1}
 
 
