@@ -73,3 +73,12 @@ def test_what_is_shipped_says_how_well_it_is_known(name: str) -> None:
     assert profile.verified
     assert profile.read_only_reason
     assert not profile.commands
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_each_alarm_has_a_name_in_both_languages(name: str) -> None:
+    """The platform's people read Chinese, others English; no label is left to chance."""
+    for rule in battery(name)[0].alarms:
+        assert any("\u4e00" <= letter <= "\u9fff" for letter in rule.label_zh), rule.key
+        assert rule.label_en.isascii(), rule.key
+        assert rule.label_en != rule.key
