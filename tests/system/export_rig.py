@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from agent.cli import main
 from tests.bms_can.columnar.battery import steady_log, write_dbc
 
-LOGS, FRAMES = 10, 1500
+LOGS, FRAMES = 8, 1500
 DEADLINE_S = 60.0
 
 Hashes = dict[str, str]

@@ -19,7 +19,7 @@ from bms_can.errors import BadInput
 from tests.system.export_rig import FRAMES, LOGS, Rig, kill_one, readable, start, wait_for
 
 KILLS = 2
-BIG_FRAMES = 60_000
+BIG_FRAMES = 50_000
 
 
 @pytest.fixture(scope="module")

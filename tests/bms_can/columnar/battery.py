@@ -70,20 +70,15 @@ def write_log(path: Path, lines: Iterable[str]) -> Path:
 
 def steady_log(path: Path, count: int, *, seed: int = 0) -> Path:
     """Write a log of `count` frames, 10 a second, that change with the seed."""
-    return write_log(
-        path,
-        (
-            line(
-                number / 10,
-                pack(
-                    voltage=5000 + (number * 7 + seed) % 100,
-                    current=-number % 200,
-                    soc=(number // 50 + seed) % 101,
-                    state=number // 100 % 2,
-                )
-                if number % 3
-                else cell(number % 2, 3000 + number % 500),
-            )
-            for number in range(count)
-        ),
-    )
+    frames = [
+        pack(
+            voltage=5000 + (number * 7 + seed) % 100,
+            current=-number % 200,
+            soc=(number // 5 + seed) % 101,
+            state=number // 100 % 2,
+        )
+        if number % 3
+        else cell(number % 2, 3000 + number % 500)
+        for number in range(600)
+    ]
+    return write_log(path, (line(number / 10, frames[number % 600]) for number in range(count)))
