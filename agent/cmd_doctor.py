@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.battery_words import battery_of
 from agent.buses import bus_of, settings_of
 from agent.clock import Clock, SystemClock
 from agent.config import Config, load
@@ -29,11 +30,9 @@ from agent.doctor_look import (
 from agent.options import bus_settings
 from bms_can.bus import BusSettings
 from bms_can.database import Database
-from bms_can.database import load as load_database
 from bms_can.errors import BadInput
 from bms_can.profile import Profile
 from bms_can.profile_load import load_profile
-from bms_can.shipped import profile_path
 
 EXIT_USAGE = 2
 SOCKETCAN = "socketcan"
@@ -118,11 +117,7 @@ def _places(config: Config) -> list[Place]:
 def _bare(arguments: Namespace) -> Place:
     """Return the bus of the command line."""
     settings = bus_settings(arguments)
-    profile, database = None, None
-    if arguments.profile:
-        profile, database = load_profile(profile_path(arguments.profile), arguments.dbc)
-    elif arguments.dbc:
-        database = load_database(arguments.dbc)
+    profile, database = battery_of(arguments)
     return Place(settings, ((settings.channel, database, profile),), commands=False)
 
 

@@ -47,22 +47,16 @@ def check_heartbeat(
             table.wrong("message", f"is also that of {name}: each frame would take it back")
     if plan.message in wanted:
         table.wrong("message", "is read too: our own echo would count as the battery's word")
-    if mistake := _guard_mistake(plan, commands, guard):
+    if mistake := _guard_mistake(plan, guard):
         top.wrong("guard", mistake)
 
 
-def _guard_mistake(
-    plan: HeartbeatPlan,
-    commands: Mapping[CommandCode, CommandPlan],
-    guard: Sequence[GuardEntry],
-) -> str:
+def _guard_mistake(plan: HeartbeatPlan, guard: Sequence[GuardEntry]) -> str:
     for frame in plan.frames:
         text = frame_text(frame.can_id, frame.extended, frame.data)
         entry = next((entry for entry in guard if entry.matches(frame)), None)
         if entry is None:
             return f"no entry allows {text}, the heartbeat"
-        if any(entry.matches(each) for command in commands.values() for each in command.frames):
-            return f'"{entry.name}" allows the heartbeat {text} and a command alike'
         if entry.when_latched:
             return f'"{entry.name}" has when_latched: a heartbeat ends when another master is heard'
         if entry.per_minute * plan.period_s <= MINUTE_S:

@@ -281,3 +281,21 @@ def test_long_state_dir(write: Write) -> None:
     """A state directory in which no socket can be is told before anything runs."""
     (told,) = mistakes(write(GOOD.replace('"state"', f'"{200 * "x"}"')))
     assert told.startswith("agent.state_dir: is too long")
+
+
+def test_a_box_has_room_for_sixteen_batteries(write: Write) -> None:
+    """One more is a mistake."""
+    device = '[[device]]\nuid = "N-{}"\nprofile = "ess_bau"\n[device.can]\n'
+    device += 'interface = "virtual"\nchannel = "{}"\n'
+    more = "".join(device.format(number, number) for number in range(15))
+    assert len(load(write(GOOD + more), {}).devices) == 16
+    found = mistakes(write(GOOD + more + device.format("x", "x")))
+    assert found == ("device: stands 17 times; 16 are the most",)
+
+
+def test_a_heartbeat_contradicts_read_only(write: Write) -> None:
+    """Off by default; on only for a device that may send."""
+    assert load(write(GOOD), {}).devices[0].heartbeat is False
+    assert load(write(GOOD.replace("read_only = false", "read_only = false\nheartbeat = true")), {})
+    (found,) = mistakes(write(GOOD.replace("read_only = false", "heartbeat = true")))
+    assert "heartbeat: sends frames: it needs read_only = false" in found

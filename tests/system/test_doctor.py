@@ -2,15 +2,19 @@
 
 import json
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
+import can
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.cli import main
+from agent.doctor_look import look_at_disk
 from tests.ems_process import Ems
-from tests.system.plant import plant
+from tests.system.plant import ROOT, plant
 
 TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
 Capture = pytest.CaptureFixture[str]
@@ -95,6 +99,43 @@ def test_a_machine_without_that_bus(capsys: Capture) -> None:
     assert "nocan7 interface" in shown
     assert "-> plug the adapter in" in shown
     assert "unknown  nocan7 frames" in shown
+
+
+def test_with_a_dbc_alone_and_in_colour(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without a profile nothing is said about the battery; on a terminal verdicts have colours."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    dbc = tmp_path / "my.dbc"
+    dbc.write_bytes((ROOT / "dbc" / "ess_bau.dbc").read_bytes())
+    channel = str(tmp_path)
+    with can.Bus(channel, "virtual") as sender:
+        words = ["-i", "virtual", "-c", channel, "--dbc", str(dbc), "--listen-s", "0.5"]
+        timer = threading.Timer(0.2, sender.send, [can.Message(0.0, 0x123, False, data=[1])])  # noqa: FBT003 - extended
+        timer.start()
+        assert main(["doctor", *words]) == 1
+        timer.join()
+    shown = capsys.readouterr().out
+    assert "\x1b[1;31mfail   \x1b[0m" in shown
+    assert "0.0 % of the frames are in it; not in it: 123" in shown
+    assert "no profile was given" in shown
+
+
+def test_a_state_directory_that_cannot_be_used(tmp_path: Path) -> None:
+    """Not there, and not a directory: said, and nothing is made."""
+    config = SimpleNamespace(
+        state_dir=tmp_path / "state",
+        journal_max_bytes=1,
+        outbox_max_bytes=1,
+        recorder=SimpleNamespace(max_bytes=1),
+    )
+    assert look_at_disk(config).there is False  # type: ignore[arg-type]  # what it reads of a Config
+    config.state_dir = tmp_path / "file"
+    config.state_dir.touch()
+    found = look_at_disk(config)  # type: ignore[arg-type]  # what it reads of a Config
+    assert (found.there, found.trouble, found.fsync_s) == (True, "Not a directory", None)
+    assert not (tmp_path / "state").exists()
 
 
 def test_something_must_be_named(capsys: Capture) -> None:
