@@ -10,6 +10,8 @@ import can
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bms_can.columnar import scan as module
 from bms_can.columnar.block import LONGEST_LINE
@@ -19,7 +21,7 @@ from bms_can.columnar.scan import scan
 from bms_can.errors import BadInput, BadLogLine
 from bms_can.frame import Frame
 from bms_can.logfile import open_log
-from tests.bms_can.columnar.texts import entries, text
+from tests.bms_can.columnar.texts import ENDS, STRANGE, entries, text
 
 LINES = 6000
 GOOD = b"(1.000000) can0 123#1122\n"
@@ -68,6 +70,26 @@ def _same(path: Path, **options: int) -> None:
 def test_broken_text_reads_as_line_by_line(log: Callable[[bytes], Path], seed: int) -> None:
     """Mutated lines of every form: each good line is read, each bad one has the same reason."""
     _same(log(text(seed, LINES)))
+
+
+LINE = st.one_of(
+    st.binary(max_size=40),
+    st.sampled_from([strange.encode() for strange in STRANGE]),
+    st.from_regex(
+        rb"\([0-9]{1,13}\.[0-9]{1,10}\) [a-z#]{1,3} [0-9A-Fa-f]{3,8}##?[0-9A-F]{0,20}( [RT])?"
+    ),
+)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(lines=st.lists(LINE, max_size=12), ends=st.sampled_from(ENDS))
+def test_any_bytes(tmp_path: Path, lines: list[bytes], ends: bytes) -> None:
+    """Whatever the bytes are, both parsers say the same of them."""
+    path = tmp_path / "any.log"
+    path.write_bytes(GOOD + ends.join(lines))  # or it could be an archive
+    _same(path, chunk_frames=5)
 
 
 @pytest.mark.parametrize("size", [64, 100, 997])
