@@ -92,7 +92,8 @@ def checksums(algorithm: str, can_id: int, data: Bytes, index: int) -> Bytes:
         total = ~total
     elif algorithm == "sum8-id-len":
         total += np.uint32(can_id + data.shape[1])
-    return (total & 0xFF).astype(np.uint8)
+    found: Bytes = (total & 0xFF).astype(np.uint8)
+    return found
 
 
 def _crcs(crc: Crc, data: Bytes) -> Bytes:
@@ -100,7 +101,8 @@ def _crcs(crc: Crc, data: Bytes) -> Bytes:
     rest = np.full(len(data), crc.start, np.uint8)
     for byte in range(data.shape[1]):
         rest = table[rest ^ data[:, byte]]
-    return rest ^ np.uint8(crc.final)
+    found: Bytes = rest ^ np.uint8(crc.final)
+    return found
 
 
 @cache
