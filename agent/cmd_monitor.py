@@ -5,22 +5,18 @@ import signal
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 
 from agent.battery_words import battery_of
+from agent.bus_feed import BusFeed
 from agent.clock import Clock, SystemClock
 from agent.monitor import SORTS, Monitor
 from agent.monitor_screen import Line, Piece, Style, cut, fitted, rendered, table
 from agent.options import bus_settings
 from agent.terminal import full_screen
-from bms_can.bus import open_port
 from bms_can.errors import BusDown
-from bms_can.frame import Frame, frame_text
-from bms_can.port import Port
+from bms_can.frame import frame_text
 
-DRAW_S = 0.2
 PLAIN_SECONDS = 5.0
 PLAIN_WIDTH = 140
 HELP = "type to filter, Tab sorts, arrows scroll, Esc clears, Ctrl-C ends"
@@ -60,66 +56,60 @@ def main(arguments: Namespace) -> int:
     live = sys.stdin.isatty() and sys.stdout.isatty() and not (arguments.plain or arguments.changes)
     seconds = arguments.seconds or (math.inf if live or arguments.changes else PLAIN_SECONDS)
     end_s = clock.monotonic_s() + seconds
+    patient = live or arguments.changes
+    feed = BusFeed(settings, clock, end_s, stop, patient=patient)
     wish = Wish(arguments.filter, arguments.sort)
-    where = f"{settings.interface} {settings.channel}"
     try:
-        with closing(open_port(settings, clock.monotonic_s, own_frames=False)) as port:
-            frames = frames_until(port, clock, end_s, stop)
-            if live:
-                _live(monitor, frames, wish, clock, where)
-            elif arguments.changes:
-                _changes(monitor, frames, wish)
-            else:
-                _snapshot(monitor, frames, wish, clock)
+        if live:
+            _live(monitor, feed, wish, clock, f"{settings.interface} {settings.channel}")
+        elif arguments.changes:
+            _changes(monitor, feed, wish)
+        else:
+            _snapshot(monitor, feed, wish, clock)
     except BusDown as error:
         print(f"bms-agent monitor: {error}", file=sys.stderr)  # noqa: T201 - the command's output
         return 1
     return 0
 
 
-def frames_until(
-    port: Port, clock: Clock, end_s: float, stop: threading.Event
-) -> Iterator[Frame | None]:
-    """Yield frames as they come, and None whenever it is time to draw."""
-    draw_s = clock.monotonic_s()
-    while not stop.is_set() and (now_s := clock.monotonic_s()) < end_s:
-        if now_s >= draw_s:
-            draw_s = now_s + DRAW_S
-            yield None
-        yield from port.receive_many(min(draw_s, end_s) - now_s)
-
-
-def _live(
-    monitor: Monitor, frames: Iterator[Frame | None], wish: Wish, clock: Clock, where: str
-) -> None:
+def _live(monitor: Monitor, feed: BusFeed, wish: Wish, clock: Clock, where: str) -> None:
     with full_screen() as terminal:
-        for frame in frames:
+        for frame in feed.frames():
             if frame is not None:
                 monitor.take(frame)
                 continue
             for key in terminal.pressed():
                 wish.press(key, terminal.size[1] - 4)
-            lines = _screen(monitor, wish, clock, where, terminal.size)
+            title = [Piece(f"{where}: {_counts(monitor)}  ", Style.NAME)]
+            title.append(Piece(feed.trouble, Style.BAD))
+            lines = _screen(monitor, wish, clock, title, terminal.size)
             terminal.show([rendered(line, colour=True) for line in lines])
 
 
+def _counts(monitor: Monitor) -> str:
+    return f"{monitor.traffic.frames} frames, {len(monitor.traffic.seen)} identifiers"
+
+
 def _screen(
-    monitor: Monitor, wish: Wish, clock: Clock, where: str, size: tuple[int, int]
+    monitor: Monitor, wish: Wish, clock: Clock, title: Line, size: tuple[int, int]
 ) -> list[Line]:
     width, height = size
     rows = monitor.rows(clock.monotonic_s(), wish.query, wish.sort)
-    title = f"{where}: {monitor.traffic.frames} frames, {len(monitor.traffic.seen)} identifiers"
     shown = f"filter: {wish.query or 'none'}   sorted by {wish.sort}   {HELP}"
     body = fitted(table(rows, width), width, height - 2, wish.skip)
-    return [[Piece(title, Style.NAME)], *body, cut([Piece(shown, Style.FAINT)], width)]
+    return [cut(title, width), *body, cut([Piece(shown, Style.FAINT)], width)]
 
 
-def _changes(monitor: Monitor, frames: Iterator[Frame | None], wish: Wish) -> None:
+def _changes(monitor: Monitor, feed: BusFeed, wish: Wish) -> None:
     """Print a line for each frame that changes a value."""
     first_s: float | None = None
+    told = ""
     query = wish.query.lower()
-    for frame in frames:
+    for frame in feed.frames():
         if frame is None:
+            if feed.trouble != told:
+                print(feed.trouble or "the bus is back", file=sys.stderr)  # noqa: T201 - the command's output
+            told = feed.trouble
             continue
         first_s = frame.at_s if first_s is None else first_s
         text = frame_text(frame.can_id, frame.extended, frame.data)
@@ -129,9 +119,9 @@ def _changes(monitor: Monitor, frames: Iterator[Frame | None], wish: Wish) -> No
                 print(line, flush=True)  # noqa: T201 - the command's output
 
 
-def _snapshot(monitor: Monitor, frames: Iterator[Frame | None], wish: Wish, clock: Clock) -> None:
+def _snapshot(monitor: Monitor, feed: BusFeed, wish: Wish, clock: Clock) -> None:
     """Print the table once, at the end."""
-    for frame in frames:
+    for frame in feed.frames():
         if frame is not None:
             monitor.take(frame)
     for line in table(monitor.rows(clock.monotonic_s(), wish.query, wish.sort), PLAIN_WIDTH):

@@ -5,28 +5,25 @@ import signal
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import closing
 
 from agent.battery_words import battery_of
+from agent.bus_feed import BusFeed
 from agent.clock import Clock, SystemClock
-from agent.cmd_monitor import Wish, frames_until
+from agent.cmd_monitor import Wish
 from agent.monitor_screen import Piece, Style, cut, fitted, rendered
 from agent.options import bus_settings
 from agent.sniff import Sniffer
 from agent.terminal import full_screen
-from bms_can.bus import open_port
 from bms_can.errors import BusDown
-from bms_can.frame import Frame
 
 PLAIN_SECONDS = 10.0
 HELP = "type to filter by id, arrows scroll, Esc clears, Ctrl-C ends"
 
 
-def _live(sniffer: Sniffer, clock: Clock, frames: Iterator[Frame | None]) -> None:
+def _live(sniffer: Sniffer, clock: Clock, feed: BusFeed) -> None:
     wish = Wish("", "id")
     with full_screen() as terminal:
-        for frame in frames:
+        for frame in feed.frames():
             if frame is not None:
                 sniffer.take(frame)
                 continue
@@ -36,7 +33,8 @@ def _live(sniffer: Sniffer, clock: Clock, frames: Iterator[Frame | None]) -> Non
             lines = fitted(
                 sniffer.lines(clock.monotonic_s(), wish.query), width, height - 1, wish.skip
             )
-            foot = cut([Piece(f"filter: {wish.query or 'none'}   {HELP}", Style.FAINT)], width)
+            words = Piece(f"filter: {wish.query or 'none'}   {HELP}   ", Style.FAINT)
+            foot = cut([words, Piece(feed.trouble, Style.BAD)], width)
             terminal.show([rendered(line, colour=True) for line in (*lines, foot)])
 
 
@@ -49,14 +47,13 @@ def main(arguments: Namespace) -> int:
         signal.signal(number, lambda *_: stop.set())
     live = sys.stdin.isatty() and sys.stdout.isatty() and not arguments.plain
     end_s = clock.monotonic_s() + (arguments.seconds or (math.inf if live else PLAIN_SECONDS))
+    feed = BusFeed(settings, clock, end_s, stop, patient=live)
     try:
-        with closing(open_port(settings, clock.monotonic_s, own_frames=False)) as port:
-            frames = frames_until(port, clock, end_s, stop)
-            if live:
-                _live(sniffer, clock, frames)
-            for frame in frames:
-                if frame is not None:
-                    sniffer.take(frame)
+        if live:
+            _live(sniffer, clock, feed)
+        for frame in feed.frames():
+            if frame is not None:
+                sniffer.take(frame)
     except BusDown as error:
         print(f"bms-agent sniff: {error}", file=sys.stderr)  # noqa: T201 - the command's output
         return 1
