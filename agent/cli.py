@@ -32,6 +32,7 @@ start here:
   bms-agent batteries                    which batteries are known, and how well
   bms-agent replay LOG --dbc D --profile P    what a recorded log says about the battery
   bms-agent export LOG --dbc D -o DIR    a recorded log as Parquet or CSV
+  bms-agent inspect LOG --dbc D          does this DBC fit this log? counters, periods, a draft
   bms-agent check agent.toml             is this configuration complete and coherent?
   bms-agent run agent.toml               the agent itself, as systemd starts it
   bms-agent why close_contactor agent.toml    would a close be allowed now, and which rule says so?

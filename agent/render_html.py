@@ -5,10 +5,11 @@ replaced, and the page's own policy forbids scripts and requests.
 """
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 from markupsafe import Markup
 
 from agent.render_inspect import Report, by_kind
@@ -63,16 +64,8 @@ class Piece(NamedTuple):
 
 def page(report: Report, language: str) -> str:
     """Return the page; `language` is shown first."""
-    environment = Environment(
-        loader=PackageLoader("agent"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        finalize=_plain,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     evidence = report.seen.evidence
-    return environment.get_template("inspect.html.j2").render(
+    return _template().render(
         lang=language,
         log=Path(report.log).name,
         evidence=evidence,
@@ -92,6 +85,20 @@ def page(report: Report, language: str) -> str:
         rows=[_row(evidence, stream) for stream in list(evidence.streams())[:MOST_ROWS]],
         more_rows=max(0, len(report.tally.streams) - MOST_ROWS),
     )
+
+
+@cache
+def _template() -> Template:
+    """Return the compiled page."""
+    environment = Environment(
+        loader=PackageLoader("agent"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        finalize=_plain,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("inspect.html.j2")
 
 
 def _ids(report: Report) -> set[tuple[int, bool]]:

@@ -73,7 +73,9 @@ def _status_lines(profile: Profile, database: Database) -> Iterator[str]:
             closed = raw_words(database, one.signal, one.closed)
             opened = raw_words(database, one.signal, one.open)
             yield f"  {one.signal}: closed {closed}; open {opened}; {_ms(profile, one.signal)}"
-    if rule.state is None and rule.contactor is None:
+    if rule.unknown:
+        yield f"always unknown: {rule.unknown}"
+    elif rule.state is None and rule.contactor is None:
         rest = "unknown" if rule.at_rest is None else STATUS_WORDS[rule.at_rest]
         yield f"no contactor feedback; without current: {rest}"
     if rule.current is not None:

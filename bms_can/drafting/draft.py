@@ -16,7 +16,7 @@ from bms_can.drafting.draft_parts import (
 )
 from bms_can.drafting.guess import Candidate, state_values
 from bms_can.drafting.plan import SURE, Plan
-from bms_can.drafting.toml_text import comment, off, quoted
+from bms_can.drafting.toml_text import comment, listed, off, quoted
 
 RULE_WIDTH = 100
 
@@ -79,7 +79,7 @@ def _profile(plan: Plan) -> list[str]:
         f'dbc_sha256 = "{plan.database.sha256}"',
         'read_only = "drafted; commands need a person"',
     ]
-    if plan.seen is not None and plan.seen.evidence.many_channels:
+    if plan.seen is not None and plan.seen.evidence.many_channels and plan.channel:
         heard = plan.seen.evidence.heard_messages(plan.channel)
         lines += comment(f"{heard} messages of the DBC are heard on this channel, the most of all.")
         lines.append(f"channel = {quoted(plan.channel)}")
@@ -87,9 +87,13 @@ def _profile(plan: Plan) -> list[str]:
 
 
 def _freshness(plan: Plan, required: list[str], messages: list[str]) -> list[str]:
-    names = ", ".join(quoted(name) for name in required)
-    lines = ["[freshness]", f"required = [{names}]", "", "[freshness.deadline_ms]"]
-    for message in messages:
+    later = [name for name in _status_messages(plan) if name not in required]
+    lines = ["[freshness]", f"required = {listed(required)}"]
+    if later:
+        lines += comment("With contactor and current in place of `state` below, it is:")
+        lines += off([f"required = {listed([*required, *later])}"])
+    lines += ["", "[freshness.deadline_ms]"]
+    for message in dict.fromkeys([*messages, *later]):
         deadline_ms, why = plan.deadline(message)
         if deadline_ms is None:
             lines += comment(f"{message}: {why}; three periods, at least 500 ms, are the default")
@@ -97,6 +101,12 @@ def _freshness(plan: Plan, required: list[str], messages: list[str]) -> list[str
             lines += comment(f"{message}: {why}")
             lines.append(f"{quoted(message)} = {deadline_ms}")
     return lines
+
+
+def _status_messages(plan: Plan) -> list[str]:
+    """Return the messages of contactor and current."""
+    found = [*plan.contactors[:1], *([plan.current] if plan.current is not None else [])]
+    return list(dict.fromkeys(one.message.name for one in found))
 
 
 def _status(plan: Plan) -> tuple[list[str], list[str], list[str]]:
@@ -153,18 +163,18 @@ def _from_contactor(plan: Plan, one: Candidate) -> tuple[list[str], list[str], l
 
 
 def _nothing(plan: Plan) -> tuple[list[str], list[str], list[str]]:
-    """No contactor and no state: the status stays unknown, and the file still loads."""
+    """No contactor and no state: the status stays unknown, and says why."""
     stand_in = plan.current or plan.best("soc") or plan.best("total_voltage")
     name = stand_in.name if stand_in is not None else _any_signal(plan)
     lines = ["[operating_status]"]
     lines += comment(
-        "TODO: no signal looks like a contactor or a state. This line names none of its values, so"
-        " the status is always unknown. A battery without contactor feedback has: current with"
-        ' at_rest = "unknown" (see docs/profile.md).'
+        "TODO: no signal looks like a contactor or a state, so no status is reported. If there is"
+        " one, see docs/profile.md. A battery without contactor feedback has, in place of"
+        " `unknown`, its current and what it means that none flows:"
     )
-    lines.append(f"state = {{ signal = {quoted(name)}, values = {{ 1 = [] }} }}")
     if plan.current is not None:
-        lines += off(['at_rest = "unknown"', _current(plan, plan.answers.positive)])
+        lines += off(['at_rest = "unknown"', _current(plan, None)])
+    lines.append('unknown = "drafted: no signal is known to tell the state of this battery"')
     question = "Which signal says whether the contactor is closed, or what state the battery is in?"
     return lines, [name.split(".", 1)[0]], [question, *_sign_question(plan)]
 

@@ -4,7 +4,7 @@ from bms_can.database import Database
 from bms_can.drafting.guess import Candidate, alarm_groups, candidates
 from bms_can.drafting.plan import Plan
 from bms_can.drafting.toml_text import comment, glob, listed, off, quoted
-from bms_can.drafting.vocabulary import COMMAND, MESSAGE_FOR, words_of
+from bms_can.drafting.vocabulary import COMMAND, MESSAGE_FOR, ROLES, words_of
 from bms_can.examine.dbc_tally import Named
 from bms_can.examine.judge_bits import covering
 from bms_can.examine.signal_tally import SignalTally
@@ -27,6 +27,7 @@ FACTORS = {("mv", "V"): "0.001", ("kv", "V"): "1000"}
 WHOLE = 0.999  # share at which a counter or checksum may be checked
 LEAST_FRAMES = 50
 ALARM_SCORE = 0.6
+LEAST_WORD_BITS = 8
 OFTEN = 0.01
 
 
@@ -87,6 +88,7 @@ def alarm_lines(plan: Plan) -> Part:
                 " 0 not their rest?"
             )
         lines.append("")
+    lines += _word_lines(plan)
     others = [f"{name} ({len(group)})" for name, group in groups.items() if name not in ours]
     if others:
         lines += comment(
@@ -94,6 +96,38 @@ def alarm_lines(plan: Plan) -> Part:
         )
     asked = "Level of each alarm (1 to 3), and which of them keep the contactor open?"
     return lines, list(ours), [asked] if ours else []
+
+
+def _word_lines(plan: Plan) -> list[str]:
+    """Return words whose bits may be alarms, by their names, commented out."""
+    lines: list[str] = []
+    pattern = ROLES["alarm"]
+    for name, (message, signal) in plan.database.signals.items():
+        words = words_of(signal.name)
+        long = int(signal.length) >= LEAST_WORD_BITS and not signal.choices
+        heard = plan.heard is None or plan.heard.get(message.name)
+        if not (long and heard and pattern.wanted.search(words)) or pattern.against.search(words):
+            continue
+        lines += comment(
+            f"TODO: {name} has {signal.length} bits{_bits_seen(plan, name)}. Is each an alarm? The"
+            " maker's document has their names:"
+        )
+        lines += off(
+            ["[[alarms]]", f"signals = {quoted(glob(name))}", "level = 2", "[alarms.bits]",
+             "name_of_the_lowest_bit = 0", ""]
+        )  # fmt: skip
+    return lines
+
+
+def _bits_seen(plan: Plan, name: str) -> str:
+    """Say which bits of a word were on in the log."""
+    tally = tally_of(plan, name)
+    if tally is None or tally.distinct is None:
+        return ""
+    seen = 0
+    for raw in tally.distinct:
+        seen |= int(raw) if raw >= 0 else 0
+    return f"; on in the log: 0x{seen:X}" if seen else "; none was on in the log"
 
 
 def _always_on(plan: Plan, one: Candidate) -> bool:

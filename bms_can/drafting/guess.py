@@ -26,6 +26,7 @@ MOST_SCORE = 0.95  # a name is never certain
 LEAST_MEASURED_BITS = 7  # a percentage needs as many
 NAME_SCORE, STRONG_SCORE, UNIT_SCORE, CHOICES_SCORE, SEEN_SCORE = 0.4, 0.2, 0.15, 0.25, 0.1
 MUX_SCORE, MESSAGE_SCORE, WRONG_MESSAGE_SCORE, COMMENT_SCORE = -0.1, 0.1, -0.3, -0.1
+UNSIGNED_SCORE = -0.15
 
 
 class Candidate(NamedTuple):
@@ -57,45 +58,62 @@ def candidates(
         candidate = _candidate(name, message, signal, role)
         if candidate is not None:
             found.append(candidate if heard is None else _with_log(candidate, heard))
-    best_first = sorted(found, key=lambda each: -each.score)
+    often = heard or {}
+    best_first = sorted(found, key=lambda each: (-each.score, -often.get(each.message.name, 0)))
     return [each._replace(score=min(each.score, MOST_SCORE)) for each in best_first]
 
 
 def _candidate(name: str, message: Message, signal: Signal, role: str) -> Candidate | None:
     rule = ROLES[role]
-    words = words_of(signal.name)
-    comment = (signal.comment or "").strip()
-    by_name = rule.wanted.search(words)
-    by_comment = rule.wanted.search(comment)
-    if not (by_name or by_comment) or rule.against.search(words):
+    words, comment = words_of(signal.name), (signal.comment or "").strip()
+    by_name = bool(rule.wanted.search(words))
+    if not (by_name or rule.wanted.search(comment)) or rule.against.search(words):
         return None
     if not by_name and rule.against.search(comment):
         return None
     if not _unit_fits(rule, signal) or not _form_fits(role, signal):
         return None
-    strong = rule.strong.search(words) or rule.strong.search(comment)
-    message_words = words_of(message.name)
-    if role in MUST_BE_STRONG and not strong:
+    strong = bool(rule.strong.search(words) or rule.strong.search(comment))
+    also = rule.also.search(f"{words} {comment} {words_of(message.name)}")
+    if (role in MUST_BE_STRONG and not strong) or not also:
         return None
-    if not rule.also.search(f"{words} {comment} {message_words}"):
-        return None
+    score = NAME_SCORE + _of_message(words_of(message.name), words, role)
+    score += (STRONG_SCORE if strong else 0.0) + (0.0 if by_name else COMMENT_SCORE)
     reasons = [f'name "{signal.name}"' if by_name else f'comment "{_short(comment)}"']
-    score = NAME_SCORE if by_name else NAME_SCORE + COMMENT_SCORE
-    score += MESSAGE_SCORE if MESSAGE_FOR.search(f"{message_words} {words}") else 0.0
+    for more, why in _of_signal(rule, role, signal):
+        score += more
+        reasons += [why] if why else []
+    return Candidate(name, message, signal, score, tuple(reasons))
+
+
+def _of_message(message_words: str, words: str, role: str) -> float:
+    """Return what the name of the message is worth."""
+    ours = MESSAGE_FOR.search(f"{message_words} {words}")
     of_alarms = role != "alarm" and ROLES["alarm"].wanted.search(message_words)
     wrong = MESSAGE_AGAINST.search(message_words) or of_alarms
-    score += WRONG_MESSAGE_SCORE if wrong else 0.0
-    if strong:
-        score += STRONG_SCORE
+    return (MESSAGE_SCORE if ours else 0.0) + (WRONG_MESSAGE_SCORE if wrong else 0.0)
+
+
+def _of_signal(rule: Role, role: str, signal: Signal) -> Iterator[tuple[float, str]]:
+    """Yield what unit, choices, page and sign are worth, with the reason."""
     if rule.units and (signal.unit or "").lower() in rule.units:
-        score += UNIT_SCORE
-        reasons.append(f'unit "{signal.unit}"')
+        yield UNIT_SCORE, f'unit "{signal.unit}"'
     if meaning := _choices_say(role, signal):
-        score += CHOICES_SCORE
-        reasons.append(f"values named {meaning}")
+        yield CHOICES_SCORE, f"values named {meaning}"
     if signal.multiplexer_ids:
-        score += MUX_SCORE
-    return Candidate(name, message, signal, score, tuple(reasons))
+        yield MUX_SCORE, ""
+    if role == "current" and not _goes_below_0(signal):
+        yield UNSIGNED_SCORE, "can never be negative"
+
+
+def _goes_below_0(signal: Signal) -> bool:
+    """Tell whether the bits can hold a negative value: a pack's current goes both ways."""
+    scale, offset = float(signal.conversion.scale), float(signal.conversion.offset)
+    if signal.conversion.is_float:
+        return True
+    bits = int(signal.length)
+    ends = (-(1 << bits - 1), (1 << bits - 1) - 1) if signal.is_signed else (0, (1 << bits) - 1)
+    return min(end * scale + offset for end in ends) < 0
 
 
 def _with_log(candidate: Candidate, heard: Mapping[str, int]) -> Candidate:

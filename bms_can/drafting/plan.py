@@ -10,6 +10,7 @@ from bms_can.drafting.vocabulary import POSITIVE_CHARGING, POSITIVE_DISCHARGING
 from bms_can.examine.examination import Examination
 from bms_can.examine.judge_ids import is_steady
 from bms_can.examine.stream import Stream, StreamKey
+from bms_can.profile_load import MOST_DEADLINE_MS
 
 LEAST_MS, PLACEHOLDER_MS = 500, 2000
 PERIODS = 5
@@ -156,4 +157,5 @@ class Plan:
             return None, f"{words}; cycle time of the DBC: {stated_ms} ms"
         late_ms = max(LEAST_MS, PERIODS * max(period_ms, rhythm.late_s * 1000))
         note = "" if is_steady(rhythm, stream) else "; TODO: irregular, have a look"
-        return round(-(-late_ms // ROUND_MS) * ROUND_MS), words + note
+        rounded_ms = round(-(-late_ms // ROUND_MS) * ROUND_MS)
+        return min(rounded_ms, MOST_DEADLINE_MS), words + note

@@ -81,4 +81,4 @@ def _most(amps: Series, slots: npt.NDArray[np.bool_]) -> float | None:
 
 
 def _amps(most: float | None) -> str:
-    return "too few values" if most is None else f"90 % of the currents below {most:.3g}"
+    return "too few values" if most is None else f"90 % of the currents up to {most:.3g}"

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 FIRST, FLOW = 1, 3  # kinds; 0 is a single frame, 2 a consecutive one
-LEAST_FRAMES = 6
+LEAST_FRAMES, LEAST_BYTES = 6, 3
 
 
 def carries_isotp(data: npt.NDArray[np.uint8]) -> bool:
@@ -18,6 +18,8 @@ def carries_isotp(data: npt.NDArray[np.uint8]) -> bool:
     consecutive frames as its length asks for, numbered 1, 2, ... In n random payloads the kinds
     alone have a chance of 4^-n.
     """
+    if data.shape[1] < LEAST_BYTES:
+        return False
     kinds = (data[:, 0] >> 4).tolist()
     if len(data) < LEAST_FRAMES or max(kinds) > FLOW or FIRST not in kinds:
         return False

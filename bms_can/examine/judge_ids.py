@@ -94,7 +94,8 @@ def _length(evidence: Evidence, stream: Stream) -> Iterator[Finding]:
     if message is None or not message.length or stream.isotp:
         return
     stated = wire_length(message.length)
-    wrong = {size: count for size, count in stream.lengths.items() if size != stated}
+    allowed = {stated, *database.more_lengths.get(message.name, ())} if database else {stated}
+    wrong = {size: count for size, count in stream.lengths.items() if size not in allowed}
     if wrong:
         size = max(wrong, key=lambda each: wrong[each])
         values: Numbers = {"stated": stated, "found": size, "others": len(wrong) - 1}

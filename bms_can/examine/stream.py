@@ -102,7 +102,8 @@ class Stream:
         if not held:
             return
         size = int(np.bincount(held[0].length).argmax())
-        parts = [_of_length(part, size) for part in held]
+        cut = (_of_length(part, size) for part in held)
+        parts = [part for part in cut if len(part.at_s)]
         sample = np.concatenate([part.data for part in parts])[:SAMPLE]
         if len(sample) and size:
             self.isotp = self.isotp or carries_isotp(sample)

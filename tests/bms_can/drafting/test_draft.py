@@ -125,6 +125,30 @@ def test_a_contactor_s_bit_needs_current_to_be_understood(tmp_path: Path) -> Non
         assert status["values"]["1"] == opened
 
 
+def test_a_current_that_can_be_negative_comes_first(tmp_path: Path) -> None:
+    """Of two pack currents the signed one; of two signed ones the one that comes more often."""
+    path = tmp_path / "two.dbc"
+    signed = BIT_DBC.split("\n")[-2]
+    path.write_text(
+        BIT_DBC.replace("16@1- (0.1,0)", "16@1+ (0.1,0)")
+        + f"BO_ 257 Pack_2: 8 BMS\n{signed}\nBO_ 258 Pack_3: 8 BMS\n{signed}\n",
+        encoding="utf-8",
+    )
+    heard = {"Pack": 900, "Pack_2": 30, "Pack_3": 300}
+    found = [each.message.name for each in candidates(load(path), "current", heard)]
+    assert found == ["Pack_3", "Pack_2", "Pack"]
+
+
+def test_words_of_alarms_are_proposed_but_not_used(tmp_path: Path) -> None:
+    """A 16-bit word of faults: its bits are named by a person."""
+    path = tmp_path / "word.dbc"
+    word = ' SG_ dtc_flags_1 : 48|16@1+ (1,0) [0|65535] "" Vector__XXX\n'
+    path.write_text(BIT_DBC + word, encoding="utf-8")
+    text = draft(Plan(load(path), "word.dbc", "word"))
+    assert "#[alarms.bits]" in text
+    assert "alarms" not in tomllib.loads(text)
+
+
 BIT_DBC = """VERSION ""
 BS_:
 BU_: BMS
