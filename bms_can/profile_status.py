@@ -69,16 +69,21 @@ def _state(table: Table, names: Names) -> StateSignal:
 def _contactor(table: Table, names: Names) -> ContactorRule:
     combine = table.one_of("combine", ("series", "parallel"), "series")
     signals = []
-    for one in table.tables("signals", required=True):
+    tables = table.tables("signals", required=True)
+    for one in tables:
         signal = names.signal(one, "signal")
-        closed = names.values(one, "closed", signal)
-        never = one.raw("open", None) == []  # on purpose: it does not say when it is open
-        opened = names.values(one, "open", signal, () if never else None)
+        # Empty on purpose: it does not say when it is open; or, beside others, when it is closed.
+        never_open = one.raw("open", None) == []
+        never_closed = one.raw("closed", None) == [] and combine == "parallel" and len(tables) > 1
+        closed = names.values(one, "closed", signal, () if never_closed else None)
+        opened = names.values(one, "open", signal, () if never_open else None)
         if closed & opened:
             one.wrong("open", "has a value that also means closed")
         signals.append(ContactorSignal(signal, closed, opened))
     if "signals" in table and not signals:
         table.wrong("signals", "needs at least one signal")
+    elif all(one.raw("closed", None) == [] for one in tables) and len(tables) > 1:
+        table.wrong("signals", "none of them can be closed")
     return ContactorRule(tuple(signals), combine == "series")
 
 

@@ -139,7 +139,7 @@ class Inverse:
         partial = other_raw(self._slot(rule.signal), rule.closed | rule.open, opened)
         raws = {
             Feedback.OPEN: opened,
-            Feedback.CLOSED: min(rule.closed),
+            Feedback.CLOSED: min(rule.closed, default=opened),
             Feedback.PARTIAL: partial,
         }
         return rule.signal, lambda view: raws[view.pack.feedback]

@@ -7,9 +7,10 @@ import pytest
 from bms_can.errors import BadProfile
 from bms_can.frame import Frame
 from bms_can.intake import Intake
-from bms_can.profile import OperatingStatus
+from bms_can.profile import CommandCode, OperatingStatus
 from bms_can.profile_load import load_profile
 from bms_can.status import BmsStatus, derive_status
+from tests.bms_can.test_simulator import Bench
 from tests.bms_can.tiny import DBC, GONE, Toml, changed, read, write
 
 FEEDBACK = "operating_status.contactor.signals[0]"
@@ -175,3 +176,60 @@ def test_a_current_that_cannot_be_negative_is_no_direction(tmp_path: Path) -> No
     assert mistake.endswith("State.current can never be negative: it tells no direction")
     right = text.replace(flawed, '16|16@1+ (0.1,-3000) [0|0] "A"')
     load_profile(write(tmp_path, changed(("signals", GONE)), right))
+
+
+def test_two_bits_of_a_word_have_two_names(tmp_path: Path) -> None:
+    """One key for two bits would hide one of them behind the other."""
+    other = {**WORD, "level": 3, "bits": {"hot": 3}}
+    found = mistakes(tmp_path, ("alarms", [WORD, other]))
+    assert found == ("alarms[1].bits: hot is already an alarm of Alarms.errors",)
+
+
+def test_a_silent_battery_is_always_noticed(tmp_path: Path) -> None:
+    """Also one that has no status: without a required message nothing would ever be missing."""
+    values_only = ("operating_status", {"unknown": "says no status"})
+    found = mistakes(tmp_path, *NO_COMMANDS, values_only, ("freshness.required", []))
+    assert any("freshness.required: must not be empty" in each for each in found)
+
+
+PRECHARGE = [
+    {"signal": "State.contactor", "closed": ["closed"], "open": ["open"]},
+    {"signal": "State.remote", "closed": [], "open": [0]},
+]
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"), [("0200000000", 1), ("0200000001", None), ("0100000001", 2)]
+)
+def test_a_relay_that_must_be_open_for_powered_down(
+    tmp_path: Path, state: str, expected: int | None
+) -> None:
+    """A precharge relay never closes the pack, but while it is on the pack is not powered down."""
+    contactor = {"combine": "parallel", "signals": PRECHARGE}
+    changes = [("operating_status.contactor", contactor), *NO_COMMANDS]
+    assert status(tmp_path, state + 6 * "0", QUIET, *changes).operating == expected
+
+
+def test_something_must_be_able_to_close(tmp_path: Path) -> None:
+    """Signals that never mean closed make no contactor; in series each must."""
+    never = [PRECHARGE[1], PRECHARGE[1]]
+    for combine, signals, wrong in (
+        ("parallel", never, "operating_status.contactor.signals: none of them can be closed"),
+        ("series", PRECHARGE, "operating_status.contactor.signals[1].closed: must not be empty"),
+    ):
+        contactor = {"combine": combine, "signals": signals}
+        found = mistakes(tmp_path, ("operating_status.contactor", contactor), *NO_COMMANDS)
+        assert wrong in found
+
+
+def test_the_simulator_has_such_a_relay_too(tmp_path: Path) -> None:
+    """On while it precharges, off before and after: unknown in between, never powered down."""
+    contactor = {"combine": "parallel", "signals": PRECHARGE}
+    profile, database = read(
+        tmp_path, ("operating_status.contactor", contactor), ("simulator", GONE), *NO_COMMANDS
+    )
+    bench = Bench(profile, database)
+    told = [bench.pass_time(1.0).operating]
+    bench.pack.switch(CommandCode.CLOSE_CONTACTOR)
+    told += [bench.pass_time(1.0).operating, bench.pass_time(3.0).operating]
+    assert told == [1, None, 2]
