@@ -20,20 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bms_can.columnar import kernel
+from bms_can.columnar.belief import Beliefs
 from bms_can.columnar.chunk import Chunk
 from bms_can.columnar.extract import Array, Payloads
 from bms_can.columnar.fields import fields_of
 from bms_can.columnar.groups import groups_of
 from bms_can.columnar.pages import on_page
-from bms_can.columnar.plan import Arithmetic, MessagePlan, SignalPlan, plans_of
+from bms_can.columnar.plan import Arithmetic, MessagePlan, plans_of
 from bms_can.database import Database
 from bms_can.profile import SignalLimits
-from bms_can.scaling import float_range, raw_range
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-NO_LIMITS = SignalLimits()
 FULL = MappingProxyType[str, SignalLimits]({})
 
 
@@ -58,7 +57,7 @@ class MessageColumns:
     valid: Mapping[str, Mask | None]
     _plan: MessagePlan
     _payloads: Payloads
-    _limits: Mapping[str, SignalLimits]
+    _beliefs: Beliefs
 
     def raw(self, signal: str) -> Array:
         """Return the raw values: unscaled integers, or the numbers of an IEEE 754 signal."""
@@ -68,10 +67,11 @@ class MessageColumns:
 
     def usable(self, signal: str) -> Mask:
         """Return where the live codec would give a value: on the page, in range, no sentinel."""
-        plan = self._plan.signals[signal]
-        limits = self._limits.get(f"{self.message}.{signal}", NO_LIMITS)
-        usable = _believed(plan, limits, self.raw(signal), self.values[signal])
+        belief = self._beliefs.of(self.message, self._plan.signals[signal])
         valid = self.valid[signal]
+        if belief.always:
+            return np.ones(len(self.rows), np.bool_) if valid is None else valid
+        usable = belief.holds(self.raw(signal), self.values[signal])
         return usable if valid is None else usable & valid
 
 
@@ -98,7 +98,7 @@ class Decoder:
     ) -> None:
         self.database = database
         self.plans = plans_of(database, wanted)
-        self._limits = limits
+        self._beliefs = Beliefs(limits)
         self._groups = groups_of(self.plans, exact=exact)
         self._fields = [fields_of(plan) for plan in self.plans]
 
@@ -116,25 +116,5 @@ class Decoder:
                 payloads = Payloads(chunk.data, rows, address)
             values = self._fields[number](payloads)
             yield MessageColumns(
-                plan.name, rows, refused, values, valid, plan, payloads, self._limits
+                plan.name, rows, refused, values, valid, plan, payloads, self._beliefs
             )
-
-
-def _believed(plan: SignalPlan, limits: SignalLimits, raw: Array, values: Array) -> Mask:
-    lowest: float
-    highest: float
-    if plan.field.is_float:
-        lowest, highest = float_range(plan.field, plan.signal, limits)
-        seen = values
-    else:
-        lowest, highest = raw_range(plan.field, plan.signal, limits)
-        seen = raw
-    believed: Mask = (seen >= lowest) & (seen <= highest)
-    if plan.field.is_float:
-        believed &= np.isfinite(values)
-    for sentinel in limits.sentinels:
-        if plan.field.is_float:
-            believed &= raw != sentinel
-        elif sentinel == int(sentinel):
-            believed &= raw != int(sentinel)
-    return believed

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bms_can.columnar import kernel
-from bms_can.columnar.chunk import FD_WIDTH, Chunk
+from bms_can.columnar.chunk import Chunk
 from bms_can.columnar.plan import EXTENDED_BIT, MessagePlan
 
 Rows = NDArray[np.int64]
@@ -16,30 +16,32 @@ Groups = Callable[[Chunk], Iterator[Group]]
 
 GOLDEN = 2654435769  # 2^32 / golden ratio: spreads ids over the hash table, as in kernel_fields.c
 HASH_BITS = 32
+LENGTHS = 256  # of a payload, as far as a byte counts
 
 
 def groups_of(plans: Sequence[MessagePlan], *, exact: bool) -> Groups:
     """Return what groups the rows of a chunk by message; longer frames fit if not `exact`."""
     library = kernel.library()
-    lengths = np.array([_lengths(plan, exact) for plan in plans], np.uint8).reshape(-1, 2)
+    fits = np.array([_fits(plan, exact) for plan in plans], np.bool_).reshape(-1, LENGTHS)
     keys = np.array([plan.key for plan in plans], np.uint32)
     if library is None:
-        return _NumpyGroups(keys, lengths)
-    return _KernelGroups(library, keys, lengths)
+        return _NumpyGroups(keys, fits)
+    return _KernelGroups(library, keys, fits)
 
 
-def _lengths(plan: MessagePlan, exact: bool) -> tuple[int, int]:  # noqa: FBT001 - passed on
-    if not exact or not plan.size:
-        return min(plan.size, 255), 255
-    return min(plan.wire_length, 255), min(plan.wire_length, FD_WIDTH)
+def _fits(plan: MessagePlan, exact: bool) -> list[bool]:  # noqa: FBT001 - passed on
+    """Return by payload length whether a frame of this message has it."""
+    if exact and plan.lengths:
+        return [length in plan.lengths for length in range(LENGTHS)]
+    return [length >= plan.size for length in range(LENGTHS)]
 
 
 class _NumpyGroups:
-    def __init__(self, keys: NDArray[np.uint32], lengths: NDArray[np.uint8]) -> None:
+    def __init__(self, keys: NDArray[np.uint32], fits: NDArray[np.bool_]) -> None:
         order = np.argsort(keys)
         few = len(keys) <= np.iinfo(np.uint16).max  # sorted faster
         self._keys, self._numbers = keys[order], order.astype(np.uint16 if few else np.int64)
-        self._lengths = lengths
+        self._fits = fits
 
     def __call__(self, chunk: Chunk) -> Iterator[Group]:
         if not len(self._keys):
@@ -53,20 +55,19 @@ class _NumpyGroups:
         ends = np.cumsum(counts)
         for number in np.flatnonzero(counts).tolist():
             rows = ordered[ends[number] - counts[number] : ends[number]]
-            shortest, longest = self._lengths[number]
-            fits = (chunk.length[rows] >= shortest) & (chunk.length[rows] <= longest)
+            fits = self._fits[number][chunk.length[rows]]
             yield number, rows[fits], rows[~fits]
 
 
 class _KernelGroups:
     def __init__(
-        self, library: ctypes.CDLL, keys: NDArray[np.uint32], lengths: NDArray[np.uint8]
+        self, library: ctypes.CDLL, keys: NDArray[np.uint32], fits: NDArray[np.bool_]
     ) -> None:
         self._group = library.bms_group
         bits = max(4, (4 * len(keys)).bit_length())
         self._keys = np.zeros(1 << bits, np.uint32)
         self._numbers = np.full(1 << bits, -1, np.int32)
-        self._shortest, self._longest = (np.ascontiguousarray(lengths[:, i]) for i in (0, 1))
+        self._fits = fits
         for number, key in enumerate(keys.tolist()):
             at = (key * GOLDEN % (1 << HASH_BITS)) >> (HASH_BITS - bits)
             while self._numbers[at] >= 0:
@@ -77,7 +78,7 @@ class _KernelGroups:
             *map(kernel.address, (self._keys, self._numbers)),
             HASH_BITS - bits,
             (1 << bits) - 1,
-            *map(kernel.address, (self._shortest, self._longest)),
+            kernel.address(fits),
             self._count,
         )
 

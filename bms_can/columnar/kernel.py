@@ -45,8 +45,7 @@ class IdsStruct(ctypes.Structure):
         ("number", ctypes.c_void_p),
         ("shift", ctypes.c_int64),
         ("mask", ctypes.c_int64),
-        ("shortest", ctypes.c_void_p),
-        ("longest", ctypes.c_void_p),
+        ("fits", ctypes.c_void_p),
         ("messages", ctypes.c_int64),
     )
 

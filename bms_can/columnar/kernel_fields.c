@@ -26,7 +26,7 @@ struct ids { /* open addressing by id; `number` -1: free */
     const uint32_t *key;
     const int32_t *number;
     int64_t shift, mask; /* of the multiplicative hash */
-    const uint8_t *shortest, *longest; /* accepted payload lengths, by message */
+    const uint8_t (*fits)[256]; /* whether a message's frame may be so long */
     int64_t messages;
 };
 
@@ -46,8 +46,7 @@ int64_t bms_group(const uint32_t *can_id, const uint8_t *extended, const uint8_t
     for (int64_t row = 0; row < n; row++) {
         int32_t found = number_of(ids, can_id[row] | (uint32_t)extended[row] << 31);
         if (found >= 0) {
-            int fits = length[row] >= ids->shortest[found] && length[row] <= ids->longest[found];
-            found = 2 * found + !fits;
+            found = 2 * found + !ids->fits[found][length[row]];
             counts[found]++;
         }
         bucket[row] = found;

@@ -92,7 +92,7 @@ class MessagePlan:
         name: of the message.
         key: its id, with bit 31 set if it is extended.
         size: declared length [bytes].
-        wire_length: length of the frame that carries it [bytes].
+        lengths: of the frames that carry it [bytes]; empty: any.
         signals: what is to be decoded, by bare name.
         page: what is on every frame, and what the multiplexers select.
     """
@@ -100,7 +100,7 @@ class MessagePlan:
     name: str
     key: int
     size: int
-    wire_length: int
+    lengths: tuple[int, ...]
     signals: Mapping[str, SignalPlan]
     page: PagePlan
 
@@ -131,11 +131,12 @@ def plans_of(database: Database, wanted: Collection[str] | None) -> tuple[Messag
 def _message_plan(
     database: Database, message: Message, signals: Mapping[str, SignalPlan]
 ) -> MessagePlan:
+    more = database.more_lengths.get(message.name, ())
     return MessagePlan(
         name=message.name,
         key=message.frame_id | (EXTENDED_BIT if message.is_extended_frame else 0),
         size=message.length,
-        wire_length=wire_length(message.length),
+        lengths=(wire_length(message.length), *more) if message.length else (),
         signals=signals,
         page=_page_plan(database, message, page_of(message)),
     )

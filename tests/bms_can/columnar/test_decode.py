@@ -16,6 +16,7 @@ from bms_can.errors import BadDatabase, BmsError
 from bms_can.frame import Frame
 from bms_can.layout import field_of, overlaps
 from bms_can.profile import SignalLimits
+from bms_can.restated import Stated, restated
 from tests.bms_can.columnar.dbcs import dbc, frames
 from tests.bms_can.columnar.decoding import by_cantools, by_codec, by_columns, chunk_of, same
 
@@ -129,6 +130,16 @@ def test_limits_of_a_profile_replace_the_range(database: Database) -> None:
     assert columns.values["mode"].tolist() == list(range(15))
     assert np.flatnonzero(~columns.usable("mode")).tolist() == [2, 3, 13, 14]
     assert np.flatnonzero(columns.usable("level")).tolist() == list(range(10, 15))
+
+
+def test_lengths_that_a_profile_allows(database: Database) -> None:
+    """A frame may have any length that is stated for its message, as with the live codec."""
+    stated = restated(database, {"State": Stated((6, 8))})
+    sent = [Frame(0, 256, False, bytes(range(length))) for length in range(9)]  # noqa: FBT003 - Frame's order
+    found = by_columns(Decoder(stated), chunk_of(sent), live=True)
+    assert all(map(same, found, by_codec(stated, sent)))
+    decoded = [each is not None and not each.refused for each in found]
+    assert decoded == [*6 * [False], True, False, True]
 
 
 def test_nothing_wanted_decodes_nothing(database: Database) -> None:
