@@ -15,6 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 COMPRESSION, LEVEL = "ZSTD", 1
+BUFFER_BYTES = 1 << 16  # of each open file; a long DBC has hundreds open
 DICTIONARY_BITS = 8  # a dictionary pays off for integers of few values, and costs for all others
 
 
@@ -39,7 +40,7 @@ class _Hashed(io.RawIOBase):
     """A new file that knows the SHA-256 of its bytes."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("xb", buffering=1 << 20)
+        self._file = path.open("xb", buffering=BUFFER_BYTES)
         self._digest = hashlib.sha256()
         self._at = 0
 

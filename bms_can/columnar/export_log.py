@@ -1,6 +1,7 @@
 """Export one log: the unit of work, on this machine or another. Its files do not count yet."""
 
 import os
+import resource
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from bms_can.columnar.scan import scan
 from bms_can.database import Database, load
 from bms_can.errors import BadInput
 
+OPEN_FILES = 4096  # two days of a thousand messages, and what else is open
 LINES_KEPT = 5  # numbers of bad lines, for each reason
 Progress = Callable[[int, int], None]  # frames so far, bytes of the file so far
 
@@ -95,6 +97,7 @@ def stamp(path: str, dbc_sha256: str) -> Entry:
 
 def export_log(task: Task, progress: Progress | None = None) -> Exported | Failed:
     """Write the files of one log into a new folder of `task.work`."""
+    _allow_open_files()
     try:
         database = _database(task.dbc, task.dbc_sha256)
         _check_versions(task)
@@ -129,6 +132,14 @@ def _database(path: str, sha256: str) -> Database:
             raise BadInput(path, [f"{path}: not the same file on this machine"])
         keep_loaded(database, path)
     return _loaded[path, sha256]
+
+
+def _allow_open_files() -> None:
+    """Ask the kernel for as many open files as a long DBC needs; 1024 is the usual limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _check_versions(task: Task) -> None:

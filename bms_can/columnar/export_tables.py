@@ -13,7 +13,7 @@ from bms_can.columnar.export_rows import Block, ChannelNames, RowGroups
 from bms_can.columnar.export_table import TableMaker, schema_of
 from bms_can.errors import BadInput
 
-DAYS_OPEN = 3  # a log goes from one day to the next, and clocks are set; more at once is disorder
+DAYS_OPEN = 2  # a log goes from one day to the next; more at once is disorder
 MOST_FILES = 50_000  # of one log: times that are noise must not fill the disk with files
 
 
