@@ -68,6 +68,11 @@ class BusOff:
             self.wait_s = FIRST_WAIT_S
         return Act.NOTHING
 
+    def over(self, now_s: float) -> None:
+        """Somebody else (`restart-ms`) ended a bus-off between two looks: listen all the same."""
+        if self.phase in {Phase.FINE, Phase.LISTENING}:
+            self._listen(now_s)
+
     def done(self, act: Act, now_s: float, refused: str = "") -> None:
         """Note what came of an act; `refused`: why it could not be done."""
         self.refused = refused

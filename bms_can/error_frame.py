@@ -67,6 +67,11 @@ class BusError(NamedTuple):
     tx_errors: int | None
     rx_errors: int | None
 
+    @property
+    def tells_bus_off(self) -> bool:
+        """Whether the controller is in bus-off, or was until now."""
+        return not {"bus-off", "restarted"}.isdisjoint(self.kinds)
+
 
 def read_error(can_id: int, data: bytes) -> BusError:
     """Return what an error frame says; `can_id` without flag bits. Missing data count as 0."""

@@ -12,13 +12,15 @@ from bms_can.errors import BusDown
 from bms_can.link import LinkState, ask_link, ask_up, error_of, parse_link
 
 ANSWER_BYTES = 32768
-WAIT_S = 1.0
+# An answer comes in 20 us, but waits for who holds the kernel's lock on all interfaces: a modem,
+# an adapter being unplugged. A frame that is to go out, and can-rx, wait for it: not for long.
+READ_WAIT_S, SET_WAIT_S = 0.05, 1.0
 
 
 def read_link(channel: str) -> LinkState | None:
     """Return the state of an interface; None if there is none of this name, or nobody to ask."""
     try:
-        return parse_link(_ask(ask_link(channel)))
+        return parse_link(_ask(ask_link(channel), READ_WAIT_S))
     except OSError:  # no such family here (another system), or the sandbox forbids it
         return None
 
@@ -33,7 +35,7 @@ def set_up(channel: str, *, up: bool) -> None:
     if link is None:
         raise BusDown(f"{channel}: no such interface")
     try:
-        number = error_of(_ask(ask_up(link.index, up=up)))
+        number = error_of(_ask(ask_up(link.index, up=up), SET_WAIT_S))
     except OSError as error:
         raise BusDown(f"{channel}: {error}") from error
     if number:
@@ -41,8 +43,8 @@ def set_up(channel: str, *, up: bool) -> None:
         raise BusDown(f"{channel}: {os.strerror(number)}{needs}")
 
 
-def _ask(request: bytes) -> bytes:
+def _ask(request: bytes, wait_s: float) -> bytes:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
-        kernel.settimeout(WAIT_S)
+        kernel.settimeout(wait_s)
         kernel.send(request)
         return kernel.recv(ANSWER_BYTES)

@@ -114,7 +114,7 @@ class Receiver:
         self.opened += 1
         self.counts.buffer_bytes = port.counts.buffer_bytes
         port.counts = self.counts
-        self.port, self.doubt = port, ""
+        self.port = port  # in doubt until the first look at it
         try:
             self._pump(port)
         finally:

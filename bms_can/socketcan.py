@@ -92,6 +92,7 @@ class SocketCanPort(Port):
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         self._state = ""
+        self._was_off = False
         self._quiet = ""
         self._waiting: deque[Frame] = deque()
         self.drained_s = self._empty_s = self._read_s = self._clock_s()
@@ -185,6 +186,7 @@ class SocketCanPort(Port):
             counts.errors.update(error.kinds)
             if error.state is not None:
                 self._state = error.state
+                self._was_off |= error.tells_bus_off
                 self._looked_s = -LOOK_S
 
     def tend(self, recovery: BusOff) -> None:
@@ -203,7 +205,11 @@ class SocketCanPort(Port):
         if self._socket.getsockname()[0] != self._channel:
             raise BusDown(f"{self._channel}: the interface was removed")
         self._look()
-        act = recovery.step(now_s, bus_off=self._state == BUS_OFF)
+        bus_off = self._state == BUS_OFF
+        if self._was_off and not bus_off:
+            recovery.over(now_s)
+        self._was_off = False
+        act = recovery.step(now_s, bus_off=bus_off)
         if act is not Act.NOTHING:
             recovery.done(act, now_s, self._do(act))
             self._look()

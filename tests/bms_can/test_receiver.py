@@ -221,3 +221,19 @@ def test_on_a_real_virtual_bus(running: tuple[Receiver, list[Frame], can.BusABC]
 def test_the_numbers_of_the_back_off() -> None:
     """Rule 25 would wait up to 30 s; T22 wants the bus back within 2 s: 1 s is the most."""
     assert (module.FIRST_WAIT_S, module.LONGEST_WAIT_S) == (0.5, 1.0)
+
+
+def test_a_bus_just_opened_is_in_doubt_until_it_was_looked_at() -> None:
+    """A close must not slip through between the opening and the first look at the controller."""
+    seen: list[str] = []
+
+    class Watched(Port):
+        def receive_many(self, timeout_s: float) -> Sequence[Frame]:
+            seen.append(receiver.doubt)
+            if len(seen) > 1:
+                receiver.stop()
+            return super().receive_many(timeout_s)
+
+    receiver = Receiver(lambda: Watched(HostileBus([None] * 9), lambda: 0.0), lambda _: None)
+    receiver.run()
+    assert seen == [module.NOT_OPEN, ""]
