@@ -9,6 +9,7 @@ Layouts: linux/can.h (struct can_frame, canfd_frame), recvmmsg(2), cmsg(3).
 
 import ctypes
 import errno
+import math
 import os
 import socket
 import struct
@@ -110,7 +111,9 @@ class FrameReader:
 
     A kernel stamp is the wall clock's, and that may step. So a stamp counts only as far as it
     agrees with what is certain: the frame came after the queue was last seen empty, and before now.
-    Else the offset of the batch before is tried, and at last the frame is as old as it can be.
+    The clock may have been set back since: of the offset now and that of the time before the one
+    counts that makes frames older. Else the other one is tried, and at last the frame is as old as
+    it can be.
 
     Args:
         fd: file descriptor of the socket, with SO_TIMESTAMPNS and SO_RXQ_OVFL set.
@@ -144,7 +147,7 @@ class FrameReader:
         ]
         self._alike: dict[Head, bytes] = {}
         self._dropped = 0
-        self._offset_s = 0.0
+        self._offset_s = -math.inf
 
     def _lay_out(self) -> None:
         data, control = ctypes.addressof(self._data), ctypes.addressof(self._control)
@@ -197,7 +200,8 @@ class FrameReader:
     ) -> None:
         """Sort messages by kind, give frames their time. This loop is the cost of a live bus."""
         now_s, wall_s, floor_s = moment
-        offset_s, name, add = wall_s - now_s, self._name, found.frames.append
+        offset_s = max(wall_s - now_s, self._offset_s)
+        name, add = self._name, found.frames.append
         others, whole, size_of_all = self._others, self._whole, self._size
         base_s = -offset_s
         for (word, length, data), (seconds, nanoseconds), (_, marks, size) in rows:
@@ -216,7 +220,8 @@ class FrameReader:
                 add(_new(Frame, (at_s, word & ID_MASK, True, data, name, own)))
             else:
                 add(_new(Frame, (at_s, word & STANDARD_MASK, False, data, name, own)))
-        self._offset_s = offset_s
+        if not found.more:  # what waits may have been stamped before the clock was set
+            self._offset_s = wall_s - now_s
 
     def _doubted(self, stamp_s: float, moment: Moment, floor_s: float) -> float:
         """Return the time of a frame whose stamp does not fit; 0: it has none."""

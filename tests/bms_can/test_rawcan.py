@@ -28,6 +28,20 @@ class Pipe:
         self.outbox = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.outbox.connect(self.inbox.getsockname())
         self.reader = FrameReader(self.inbox.fileno(), "b", fd_frames=fd_frames, tells_own=False)
+        if stamps:
+            self._await_stamps()
+
+    def _await_stamps(self) -> None:
+        """Wait: the kernel begins to stamp on arrival a moment after a first socket asks."""
+        for _ in range(200):
+            self.outbox.send(b"?")
+            time.sleep(0.002)
+            _, records, _, _ = self.inbox.recvmsg(1, 64)
+            seconds, nanoseconds = struct.unpack("@ll", records[0][2])
+            stamp_s = seconds + nanoseconds * 1e-9
+            if time.clock_gettime(time.CLOCK_REALTIME) - stamp_s >= 0.002:
+                return
+        pytest.fail("this kernel does not stamp on arrival")
 
     def send(self, *messages: bytes) -> None:
         """Send messages; each is received whole."""
@@ -244,3 +258,22 @@ def test_what_is_sent_is_what_is_received(can_id: int, extended: bool, data: byt
     packed = frame_bytes(Frame(0.0, can_id, extended, data))
     assert len(packed) == (16 if len(data) <= 8 else 72)
     assert packed[4] == len(data)
+
+
+@pytest.mark.parametrize("frames", [1, BATCH + 5])
+def test_a_clock_set_back_makes_no_waiting_frame_younger(pipe: Pipe, frames: int) -> None:
+    """It came 0.2 s ago, the clock was set back by 0.15 s since: it is not 0.05 s old."""
+    frame = frame_bytes(Frame(0.0, 1, extended=False, data=bytes(8)))
+    pipe.send(frame)
+    pipe.reader.read(pipe.moment())
+    pipe.send(*[frame] * frames)
+    time.sleep(0.2)
+    while frames:
+        batch = pipe.reader.read(pipe.moment(since_s=0.7, set_on_s=-0.15))
+        assert batch is not None
+        assert min(pipe.age_s(each) for each in batch.frames) >= 0.2
+        frames -= len(batch.frames)
+    pipe.send(frame)
+    batch = pipe.reader.read(pipe.moment(since_s=0.7))  # and set on again
+    assert batch is not None
+    assert pipe.age_s(batch.frames[0]) < 0.1
