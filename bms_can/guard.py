@@ -14,7 +14,9 @@ from bms_can.errors import FrameRefused
 from bms_can.frame import Frame, frame_text
 
 MINUTE_S = 60.0
-ECHO_MEMORY = 64
+ECHO_MEMORY = 64  # different frames that may be on their way
+
+Key = tuple[int, bool, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Guard:
         self._sent_at_s: dict[GuardEntry, deque[float]] = {
             entry: deque(maxlen=entry.per_minute) for entry in entries
         }
-        self._awaited: deque[tuple[int, bool, bytes]] = deque(maxlen=ECHO_MEMORY)
+        self._awaited: dict[Key, int] = {}
         self.refused = 0
         self.foreign = ""
 
@@ -101,7 +103,7 @@ class Guard:
         if len(sent) == entry.per_minute and now_s - sent[0] < MINUTE_S:
             raise self._refusal("rate", frame, f"{entry.per_minute} in a minute are the most")
         sent.append(now_s)
-        self._awaited.append((frame.can_id, frame.extended, frame.data))
+        self._await(_key(frame))
         return entry
 
     def hear(self, frame: Frame) -> Heard:
@@ -111,9 +113,9 @@ class Guard:
         """
         if (frame.can_id, frame.extended) not in self.ids:
             return Heard.OTHER
-        key = (frame.can_id, frame.extended, frame.data)
+        key = _key(frame)
         if key in self._awaited and frame.own is not False:
-            self._awaited.remove(key)
+            self._let_go(key)
             return Heard.ECHO
         if not self.foreign:
             self.foreign = frame_text(*key)
@@ -121,17 +123,23 @@ class Guard:
 
     def awaits(self, frame: Frame) -> bool:
         """Tell whether a frame that was let pass has not come back from the bus yet."""
-        return (frame.can_id, frame.extended, frame.data) in self._awaited
+        return _key(frame) in self._awaited
 
     def outstanding(self, frame: Frame) -> int:
         """Return how many frames with these bytes were let pass and have not come back."""
-        return self._awaited.count((frame.can_id, frame.extended, frame.data))
+        return self._awaited.get(_key(frame), 0)
 
     def withdraw(self, frame: Frame) -> None:
-        """Expect no echo of a frame that was let pass but not taken: heard now, it is foreign."""
-        key = (frame.can_id, frame.extended, frame.data)
-        if key in self._awaited:
-            self._awaited.remove(key)
+        """Forget the newest frame that was let pass: the bus did not take it.
+
+        Heard now, it is foreign; and it does not count for the rate, so that an open that finds the
+        bus closed again and again is not refused when the bus is back.
+        """
+        if _key(frame) not in self._awaited:
+            return
+        self._let_go(_key(frame))
+        entry = next(entry for entry in self._entries if entry.matches(frame))
+        self._sent_at_s[entry].pop()
 
     def unlatch(self) -> None:
         """Forget the foreign master and every frame that did not come back: a person looked.
@@ -141,7 +149,21 @@ class Guard:
         self.foreign = ""
         self._awaited.clear()
 
+    def _await(self, key: Key) -> None:
+        self._awaited[key] = self._awaited.pop(key, 0) + 1  # the newest stand last
+        if len(self._awaited) > ECHO_MEMORY:
+            del self._awaited[next(iter(self._awaited))]
+
+    def _let_go(self, key: Key) -> None:
+        left = self._awaited.pop(key) - 1
+        if left:
+            self._awaited[key] = left
+
     def _refusal(self, rule: str, frame: Frame, why: str) -> FrameRefused:
         self.refused += 1
         text = frame_text(frame.can_id, frame.extended, frame.data)
         return FrameRefused(rule, f"{text}: {why}")
+
+
+def _key(frame: Frame) -> Key:
+    return frame.can_id, frame.extended, frame.data

@@ -282,3 +282,13 @@ def test_the_whole_agent_sends_it_and_a_hung_loop_ends_it(tmp_path: Path) -> Non
             ended.set()
             system.supervisor.stop()
             thread.join(10)
+
+
+def test_hours_without_an_answer_fill_no_queue(bench: Bench) -> None:
+    """However many were lost: one a minute is tried, and each is still awaited."""
+    bench.wire.held = True
+    beat = Frame(0.0, BEAT_ID, extended=False, data=b"\0" * 8)
+    for _ in range(100):
+        bench.control.send(beat, bench.clock.monotonic_s())
+    bench.run(200.0)
+    assert bench.run(120.0) <= 2

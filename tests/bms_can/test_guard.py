@@ -312,3 +312,24 @@ def test_the_same_bytes_from_somebody_else_are_no_echo(own: bool | None, heard: 
     assert gate.hear(LISTED._replace(own=own)) is heard
     assert gate.awaits(LISTED) is (heard is Heard.FOREIGN)
     assert bool(gate.foreign) is (heard is Heard.FOREIGN)
+
+
+def test_a_frame_that_was_not_taken_does_not_count_for_the_rate() -> None:
+    """An open that finds the bus closed a hundred times goes out when the bus is back."""
+    gate = guard(guard_entry("open", "0200", per_minute=3, when_latched=True))
+    for _ in range(100):
+        gate.allow(OTHER_LISTED, 1.0)
+        gate.withdraw(OTHER_LISTED)
+    assert [refused(gate, OTHER_LISTED, 2.0) for _ in range(4)] == ["", "", "", "rate"]
+    gate.withdraw(LISTED)  # was never let pass: nothing happens
+    assert refused(gate, OTHER_LISTED, 2.0) == "rate"
+
+
+def test_each_of_many_lost_frames_stays_awaited() -> None:
+    """The memory is of different frames: a hundred equal ones take one place, and all count."""
+    gate = guard()
+    for number in range(100):
+        assert gate.outstanding(LISTED) == number
+        gate.allow(LISTED, float(number))
+    heard = [gate.hear(LISTED) for _ in range(101)]
+    assert heard == [Heard.ECHO] * 100 + [Heard.FOREIGN]
