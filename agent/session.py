@@ -179,7 +179,7 @@ class Session:
         now_s = self._clock.monotonic_s()
         frame = plan.frames[self._counter % len(plan.frames)]._replace(at_s=now_s)
         self._device.control.send(frame, now_s)
-        self.echoes.expect(frame, run.command.id, now_s)
+        self.echoes.expect(frame, run.command.id, self._clock.monotonic_s())
         self._counter += 1
         run.frames.append(frame)
         run.next_s = now_s + plan.period_s

@@ -516,3 +516,19 @@ def test_a_refusal_belongs_to_its_own_command(tmp_path: Path) -> None:
     assert rig.state(first) is rig.state(second) is S.FAILED
     assert rig.event(first, S.FAILED).evidence != rig.event(second, S.FAILED).evidence
     assert len(rig.frames()) == 2
+
+
+def test_an_echo_is_awaited_from_the_end_of_the_send(rig: Rig) -> None:
+    """The box is held up inside the send: no lost frame, for the frame was not on the bus yet."""
+    send = rig.wire.send
+
+    def slow(frame: Frame) -> None:
+        rig.clock.advance(2 * ECHO_S)
+        rig.wire.drained_s = rig.clock.monotonic_s()
+        send(frame)
+        rig.wire._queue[-1] = frame._replace(at_s=rig.clock.monotonic_s() + 0.01)
+
+    rig.wire.send = slow  # type: ignore[method-assign]  # the wire of a slow box
+    identity = rig.do(CLOSE, 1.0)
+    assert rig.device.control.unsafe == ""
+    assert S.SENT in rig.life(identity)
