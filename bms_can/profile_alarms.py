@@ -21,6 +21,8 @@ def read_alarms(tables: Iterable[Table], names: Names) -> tuple[AlarmRule, ...]:
         for rule in group:
             if any(_same_bits(rule, other) for other in seen.get(rule.signal, ())):
                 table.wrong("signals", f"{rule.signal} is already an alarm")
+            elif any(rule.key == other.key for other in seen.get(rule.signal, ())):
+                table.wrong("bits", f"{rule.key} is already an alarm of {rule.signal}")
             seen.setdefault(rule.signal, []).append(rule)
             rules.append(rule)
     return _unique(rules)

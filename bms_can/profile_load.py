@@ -230,6 +230,8 @@ class _Reader:
     ) -> tuple[tuple[str, ...], dict[str, float]]:
         """Return the required messages and the deadline of every message in use [s]."""
         required = self._names.messages(table, "required")
+        if table.raw("required", None) == []:
+            table.wrong("required", "must not be empty: nobody would notice a silent battery")
         for signal in status.signals():
             message = signal.split(".", 1)[0]
             if signal and message not in required:
