@@ -147,7 +147,7 @@ def _send(settings: BusSettings, frame: Frame, clock: Clock) -> int:
             end_s = clock.monotonic_s() + ECHO_S
             while (left_s := end_s - clock.monotonic_s()) > 0:
                 heard = port.receive(left_s)
-                if heard is not None and heard[1:4] == frame[1:4]:
+                if heard is not None and heard[1:4] == frame[1:4] and heard.own is not False:
                     print("came back from the bus: it was sent")  # noqa: T201 - the command's output
                     return 0
     except (BusDown, SendFailed) as error:

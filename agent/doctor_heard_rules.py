@@ -114,14 +114,14 @@ HEARD_RULES: Sequence[Rule[HeardFacts]] = (
     ),
     Rule(
         "counters and checksums",
-        lambda facts: None if facts.missing is None else dict(facts.bad),
+        lambda facts: None if facts.missing is None else facts.bad,
         lambda bad, _: wrong_if(bad, WARN),
-        lambda _, facts: (
-            ", ".join(f"{count} x {reason}" for reason, count in facts.bad.items())
+        lambda bad, _: (
+            ", ".join(f"{count} x {reason}" for reason, count in bad.items())
             or "every frame was good"
         ),
         lambda _: "[[integrity]] of the profile, or a broken sender",
-        unseen="no profile was given",
+        unseen="no profile was given, or it has no [[integrity]]",
         applies=_heard,
     ),
     Rule(

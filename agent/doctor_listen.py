@@ -105,7 +105,7 @@ def _with_profile(
     return replace(
         facts,
         missing=tuple(name for name, key in ids.items() if key not in came),
-        bad=dict(intake.bad),
+        bad=dict(intake.bad) if intake.bad or profile.integrity else None,
         control=tuple(_text(key) for key in sorted(control & came)),
         status=None if words is None else f"{words}, {_alarms(status.alarm_count)}",
     )

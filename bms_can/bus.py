@@ -54,7 +54,7 @@ class BusSettings:
 
     def arguments(self) -> dict[str, object]:
         """Return the arguments for python-can's Bus."""
-        found: dict[str, object] = {"interface": self.interface, "channel": self.channel}
+        found: dict[str, object] = {}
         if self.bitrate is not None:
             found["bitrate"] = self.bitrate
         if self.fd:
@@ -63,7 +63,8 @@ class BusSettings:
             found |= MULTICAST_ARGUMENTS
         if self.interface == SOCKETCAN and self.filters and len(self.filters) <= MOST_FILTERS:
             found["can_filters"] = [_filter(*each) for each in sorted(self.filters)]
-        return found | dict(self.options)
+        # What the bus is was judged by its own fields: no option may say otherwise.
+        return found | dict(self.options) | {"interface": self.interface, "channel": self.channel}
 
 
 def open_port(

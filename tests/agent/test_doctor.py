@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,10 +27,13 @@ from agent.doctor_facts import (
     PlatformFacts,
 )
 from agent.doctor_heard_rules import HEARD_RULES
+from agent.doctor_listen import Recording, judge_recording
 from agent.doctor_look import fits
 from agent.errors import CloudError
 from agent.sqlite_file import MIB
+from bms_can.frame import Frame
 from bms_can.link import LinkState
+from tests.bms_can import tiny
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LINK = LinkState(
@@ -283,3 +287,21 @@ def test_exit_code_is_of_what_is_to_be_mended() -> None:
     """Unknown alone is no reason to fail a check of a machine without CAN."""
     assert exit_code([Finding("a", UNKNOWN, "x"), Finding("b", OK, "x")]) == 0
     assert exit_code([Finding("a", WARN, "x", "y")]) == 1
+
+
+def test_a_profile_without_counters_and_checksums_proves_none(tmp_path: Path) -> None:
+    """What nothing checks is unknown, not well; a frame of a wrong length still shows."""
+    profile, database = tiny.read(tmp_path)
+    before = HeardFacts("candump", 1.0)
+    frame = Frame(1.0, 0x100, extended=False, data=bytes(8))
+    rule = "counters and checksums"
+    for integrity, data, verdict in (
+        (profile.integrity, bytes(8), OK),
+        ({}, bytes(8), UNKNOWN),
+        ({}, bytes(7), WARN),
+    ):
+        heard = Recording((frame._replace(data=data),), {}, "", 2.0)
+        tried = replace(profile, integrity=integrity)
+        assert (
+            verdicts(HEARD_RULES, judge_recording(before, heard, database, tried))[rule] is verdict
+        )

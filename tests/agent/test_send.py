@@ -7,9 +7,12 @@ from pathlib import Path
 import can
 import pytest
 
+from agent import cmd_send
 from agent.cli import main
+from agent.clock import FakeClock
 from agent.lock import only_one
 from agent.send import Situation, is_virtual, missing, refusal
+from bms_can.bus import BusSettings
 from bms_can.frame import Frame
 from bms_can.guard import GuardEntry
 
@@ -144,3 +147,36 @@ def test_a_message_that_is_not_there(capsys: Capture) -> None:
     assert main(["send", "Nothing", "--profile", "ess_bau", "-i", "virtual", "-c", "x"]) == 78
     assert "EMS_Control" in capsys.readouterr().err
     assert main(["send", "Nothing", "-i", "virtual", "-c", "x"]) == 2
+
+
+@pytest.mark.parametrize("option", ["interface=socketcan", "channel=can0", "bitrate=1", "fd=true"])
+def test_no_option_names_another_bus(capsys: Capture, option: str) -> None:
+    """What was judged to be virtual is what is opened; -o is for what has no option of its own."""
+    assert main([*CLOSE, "-i", "virtual", "-c", "send-4", "-o", option]) == 78
+    assert "has an option of its own" in capsys.readouterr().err
+    name, value = option.split("=")
+    found = BusSettings("virtual", "send-4", options={name: value}).arguments()
+    assert (found["interface"], found["channel"]) == ("virtual", "send-4")
+
+
+def test_a_frame_of_somebody_else_is_no_proof(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The battery itself sends the same bytes: that does not say that ours went out."""
+    frame = Frame(0.0, 0x1811F4E5, extended=True, data=bytes(8))
+    clock = FakeClock()
+
+    class Port:
+        def send(self, _frame: Frame) -> None:
+            pass
+
+        def receive(self, timeout_s: float) -> Frame:
+            clock.advance(timeout_s)
+            return frame._replace(own=False)
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(cmd_send, "open_port", lambda *_: Port())
+    assert cmd_send._send(BusSettings("socketcan", "can0"), frame, clock) == 1
+    assert "did not come back" in capsys.readouterr().out
