@@ -16,6 +16,7 @@ WEIGHTS: Mapping[str, Mapping[Weight, str]] = {
     ZH: {Weight.WRONG: "不符", Weight.LOOK: "请查看", Weight.NOTE: "供参考"},
 }
 _SIGNAL = {EN: " (signal {signal})", ZH: "（信号 {signal}）"}
+_INSIDE = {EN: " (in signal {inside})", ZH: "（在信号 {inside} 内）"}
 _NO_SIGNAL = {EN: " (no signal of the DBC is there)", ZH: "（DBC 在此没有信号）"}
 _REQUIRED = {EN: ", although it is required", ZH: "，而它是必需的"}
 _STILL = {EN: ": it never changed", ZH: "：从未变化"}
@@ -127,4 +128,6 @@ def _signal_words(finding: Finding, language: str) -> str:
     numbers = finding.numbers
     if numbers.get("signal"):
         return _SIGNAL[language].format(**numbers)
-    return _NO_SIGNAL[language] if finding.weight >= Weight.LOOK and "signal" in numbers else ""
+    if numbers.get("inside"):
+        return _INSIDE[language].format(**numbers)
+    return _NO_SIGNAL[language] if numbers.get("missing") else ""

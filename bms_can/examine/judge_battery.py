@@ -33,11 +33,17 @@ def judge_battery(evidence: Evidence) -> Iterator[Finding]:
         if dbc is None or not evidence.described(channel):
             continue
         found = _main(dbc, channel)
-        for role, (guess, tally) in found.items():
-            yield from _impossible(evidence, channel, guess, tally, role)
+        findings = [
+            finding
+            for role, (guess, tally) in found.items()
+            for finding in _impossible(evidence, channel, guess, tally, role)
+        ]
         for high, low in PAIRS:
             if high in found and low in found:
-                yield from _crossed(evidence, channel, found[high], found[low])
+                findings += _crossed(evidence, channel, found[high], found[low])
+        # One alone may be a signal that is not what its name says.
+        weight = Weight.WRONG if len(findings) > 1 else Weight.LOOK
+        yield from (finding._replace(weight=weight) for finding in findings)
 
 
 def _main(dbc: DbcTally, channel: str) -> dict[str, tuple[Candidate, SignalTally]]:

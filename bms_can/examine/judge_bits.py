@@ -81,10 +81,18 @@ def covering(message: Message | None, mask: int) -> str:
     return exact[0] if exact else ""
 
 
+def containing(message: Message | None, mask: int) -> str:
+    """Return a signal that holds these bits and more, "" if none does."""
+    if message is None:
+        return ""
+    found = [name for name, place in fields_of(message).items() if not mask & ~occupied(place)]
+    return found[0] if found else ""
+
+
 def _counter(
     evidence: Evidence, stream: Stream, message: Message | None, counter: Counter
 ) -> Iterator[Finding]:
-    signal = covering(message, counter.mask())
+    signal, inside = (look(message, counter.mask()) for look in (covering, containing))
     if counter.is_page and message is not None and any(s.is_multiplexer for s in message.signals):
         return  # the DBC knows
     doubtful = message is not None and counter.byte in checksum_bytes(message)
@@ -97,12 +105,13 @@ def _counter(
         "low": counter.low,
         "seen": counter.seen,
         "signal": signal,
+        "inside": "" if signal else inside,
+        "missing": int(message is not None and not signal and not inside),
         "repeated": counter.repeated,
         "lost": counter.steps - counter.good - counter.repeated,
     }
     kind = "page" if counter.is_page else "counter"
-    missing = message is not None and not signal
-    weight = Weight.LOOK if missing or counter.share < WHOLE else Weight.NOTE
+    weight = Weight.LOOK if values["missing"] or counter.share < WHOLE else Weight.NOTE
     place = counter.misses[0] if counter.misses else None
     yield Finding(
         kind, weight, evidence.stream_name(stream),
@@ -117,16 +126,18 @@ def _checksum(evidence: Evidence, stream: Stream, message: Message | None) -> It
     found = stream.checksum
     if found is None:
         return
-    signal = covering(message, 0xFF << BYTE * found.byte)
+    place_mask = 0xFF << BYTE * found.byte
+    signal, inside = (look(message, place_mask) for look in (covering, containing))
     values: Numbers = {
+        "inside": "" if signal else inside,
+        "missing": int(message is not None and not signal and not inside),
         "byte": found.byte,
         "words": found.words,
         "name": found.name,
         "signal": signal,
         "bad": found.frames - found.good,
     }
-    missing = message is not None and not signal
-    weight = Weight.LOOK if missing or found.good < found.frames else Weight.NOTE
+    weight = Weight.LOOK if values["missing"] or found.good < found.frames else Weight.NOTE
     place = found.misses[0] if found.misses else None
     yield Finding(
         "checksum", weight, evidence.stream_name(stream),
