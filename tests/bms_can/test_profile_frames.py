@@ -161,8 +161,8 @@ def test_seals_know_the_stated_lengths(tmp_path: Path) -> None:
     )
     intake = Intake(*loaded)
     for data in ("0100", "02000000", "03000000", "0400"):
-        assert intake.take(Frame(1.0, 260, extended=False, data=bytes.fromhex(data)))
-    assert not intake.take(Frame(1.0, 260, extended=False, data=bytes(3)))
+        assert intake.accept(Frame(1.0, 260, extended=False, data=bytes.fromhex(data)))
+    assert intake.accept(Frame(1.0, 260, extended=False, data=bytes(3))) is None
     assert dict(intake.bad) == {"length": 1}
     with pytest.raises(BadFrame, match="3 bytes, not 2"):
         intake.integrity.check("Alive", Frame(1.0, 260, extended=False, data=bytes(3)))
