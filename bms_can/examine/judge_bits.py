@@ -166,8 +166,9 @@ def _fields(evidence: Evidence, stream: Stream) -> Iterator[Finding]:
 def _uncovered(evidence: Evidence, stream: Stream, message: Message) -> Iterator[Finding]:
     """Bits that change although no signal of the DBC is there."""
     covered = 0
-    for place in fields_of(message).values():
-        covered |= occupied(place)
+    for signal in message.signals:  # all of them: two may have one name
+        place = field_of(message, signal)
+        covered |= 0 if place is None else occupied(place)
     for counter in stream.counters:
         covered |= counter.mask()
     if stream.checksum is not None:
