@@ -46,6 +46,9 @@ def _add_export(commands: "Commands[argparse.ArgumentParser]") -> None:
     export.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder")
     export.add_argument("--format", choices=("parquet", "csv"), default="parquet")
     export.add_argument(
+        "--compression", choices=("zstd", "snappy", "none"), default="zstd", help="of Parquet"
+    )
+    export.add_argument(
         "--wide", metavar="PERIOD", help="one table, a row each 1s, 100ms, ...: the last values"
     )
     export.add_argument(

@@ -99,6 +99,7 @@ def _options(arguments: Namespace, database: Database) -> Options:
         wide_us=None if arguments.wide is None else parse_period_us(arguments.wide),
         max_age_s=arguments.max_age,
         all_values=arguments.all_values,
+        compression=arguments.compression,
     )
 
 

@@ -71,6 +71,7 @@ def python_can(log: Path, dbc: Path) -> None:
 CASES: Mapping[str, Callable[[Path, Path], None]] = {
     DECODE: decode,
     PARQUET: export,
+    "the same, snappy": lambda log, dbc: export(log, dbc, "--compression", "snappy"),
     "export to CSV": lambda log, dbc: export(log, dbc, "--format", "csv"),
     "export --wide 1s": lambda log, dbc: export(log, dbc, "--wide", "1s"),
     "python-can + cantools to CSV": python_can,

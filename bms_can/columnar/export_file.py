@@ -1,7 +1,7 @@
 """One file of an export, Parquet or CSV: written once, hashed on the way, synced before it counts.
 
 Encodings were measured (docs/logs.md): small integers and names as dictionaries, times as deltas,
-all other values plain, zstd 1. No threads: one core is one core, and the bytes are always the same.
+all other values plain. No threads: one core is one core, and the bytes are always the same.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-COMPRESSION, LEVEL = "ZSTD", 1
+LEVELS = {"zstd": 1, "snappy": None, "none": None}  # of each compression, for Parquet
 BUFFER_BYTES = 1 << 16  # of each open file; a long DBC has hundreds open
 DICTIONARY_BITS = 8  # a dictionary pays off for integers of few values, and costs for all others
 
@@ -64,13 +64,13 @@ class _Hashed(io.RawIOBase):
 
 
 class _Parquet:
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, compression: str) -> None:
         self._file = _Hashed(path)
         self._writer = pa.parquet.ParquetWriter(
             self._file,
             schema,
-            compression=COMPRESSION,
-            compression_level=LEVEL,
+            compression=compression,
+            compression_level=LEVELS[compression],
             use_dictionary=[each.name for each in schema if _few_values(each.type)],
             column_encoding={
                 each.name: "DELTA_BINARY_PACKED"
@@ -106,6 +106,6 @@ def _few_values(kind: pa.DataType) -> bool:
     return bool(pa.types.is_dictionary(kind) or pa.types.is_boolean(kind))
 
 
-def open_table(path: Path, schema: pa.Schema, kind: str) -> TableFile:
+def open_table(path: Path, schema: pa.Schema, kind: str, compression: str) -> TableFile:
     """Begin a file that is not there yet; `kind` is one of export_plan.FORMATS."""
-    return _Csv(path, schema) if kind == "csv" else _Parquet(path, schema)
+    return _Csv(path, schema) if kind == "csv" else _Parquet(path, schema, compression)

@@ -208,7 +208,7 @@ def _written(task: Task, database: Database, attempt: Path, progress: Progress |
     before = stamp(task.path, task.dbc_sha256)
     decoder = Decoder(database, options.signals)
     cells = SignalCells(database, all_values=options.all_values)
-    tables = Tables(task.path, attempt, task.name, options.format)
+    tables = Tables(task.path, attempt, task.name, options.format, options.compression)
     sink = _sink(task, decoder, cells, tables)
     tally = _Tally()
     for chunk in scan(task.path):

@@ -21,6 +21,7 @@ from bms_can.database import Database
 
 LAYOUT = 1  # of the folder; one of another number is not continued
 FORMATS = ("parquet", "csv")
+COMPRESSIONS = ("zstd", "snappy", "none")
 KEYS = ("time", "channel", "message", "date", "wide")  # columns and folders that are no signals
 NO_NAME = "__HIVE_DEFAULT_PARTITION__"  # what Hive calls the folder of an empty value
 TEXT = "_text"
@@ -74,6 +75,7 @@ class Options:
 
     Attributes:
         format: one of `FORMATS`.
+        compression: one of `COMPRESSIONS`, of Parquet.
         signals: "Message.Signal" in the order of the DBC; None: all.
         channel: only frames of this channel; None: all.
         wide_us: period of a wide table [us]; None: a table for each message.
@@ -87,6 +89,7 @@ class Options:
     wide_us: int | None = None
     max_age_s: float | None = None
     all_values: bool = False
+    compression: str = "zstd"
 
     def values(self) -> dict[str, object]:
         """Return them as JSON holds them."""
@@ -97,6 +100,7 @@ class Options:
             "wide_us": self.wide_us,
             "max_age_s": self.max_age_s,
             "all_values": self.all_values,
+            "compression": self.compression,
         }
 
 

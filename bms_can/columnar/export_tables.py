@@ -71,7 +71,7 @@ class Tables:
         source: the log, named in errors.
         folder: where the files are written; there is nothing in it yet.
         log_name: what the files are called.
-        kind: one of export_plan.FORMATS.
+        kind, compression: one of export_plan.FORMATS, and of COMPRESSIONS.
 
     Attributes:
         channels: numbers the channels of the rows.
@@ -81,6 +81,7 @@ class Tables:
     folder: Path
     log_name: str
     kind: str
+    compression: str
     channels: ChannelNames = field(default_factory=ChannelNames)
     parts: list[Part] = field(default_factory=list)
     _days: dict[int, dict[str, _Open]] = field(default_factory=dict)
@@ -130,7 +131,8 @@ class Tables:
 
     def _write(self, table: _Open, block: Block) -> None:
         if table.file is None:
-            table.file = open_table(self.folder / table.temporary, table.sheet.schema, self.kind)
+            path = self.folder / table.temporary
+            table.file = open_table(path, table.sheet.schema, self.kind, self.compression)
         rows = table.sheet.maker.table(block, self.channels.names)
         table.rows += len(rows)
         table.file.write(rows)

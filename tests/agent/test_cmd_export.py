@@ -113,6 +113,18 @@ def test_wide_tables_keep_channels_apart(tmp_path: Path, dbc: Path, capsys: Capt
     assert found == {"channel=can0": {1}, "channel=can1": {51}}
 
 
+@pytest.mark.parametrize("name", ["zstd", "snappy", "none"])
+def test_compression(tmp_path: Path, dbc: Path, capsys: Capture, name: str) -> None:
+    """As asked for; the values are the same."""
+    log = steady_log(tmp_path / "a.log", 100)
+    words = ("--dbc", dbc, "-o", tmp_path / "out", "--message", "Pack", "--compression", name)
+    export(capsys, log, *words)
+    (path,) = (tmp_path / "out").rglob("*.parquet")
+    used = pq.ParquetFile(path).metadata.row_group(0).column(2).compression
+    assert used == {"none": "UNCOMPRESSED"}.get(name, name.upper())
+    assert len(table(tmp_path / "out")) == 66
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
