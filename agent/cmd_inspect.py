@@ -29,6 +29,8 @@ def main(arguments: Namespace) -> int:
     profile, database = _profile(arguments)
     if arguments.draft_profile is not None and database is None:
         raise BadInput("--draft-profile", ["needs --dbc"])
+    if arguments.draft_profile is not None and arguments.draft_profile.exists():
+        raise BadInput(str(arguments.draft_profile), ["exists already; it is not overwritten"])
     watch = _Watch(profile, database)
     chunks = watch.run(scan(arguments.log))
     channel = arguments.channel or (profile.channel if profile else None)
