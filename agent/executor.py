@@ -242,9 +242,10 @@ class Executor:
 
     def _sending(self, run: Run, plan: CommandPlan) -> Step | None:
         """Wait for the echo; the first frame of an open may still be on its way to the bus."""
-        tried = not run.frames
-        step = self._session.await_echo(run, plan)
-        if tried and run.frames:
+        early = not run.frames
+        end = self._early_end(run) if early else None
+        step = end or self._session.await_echo(run, plan)
+        if early and run.frames:
             self._aftermaths.supersede(run.command)
         return step
 

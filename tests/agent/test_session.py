@@ -532,3 +532,15 @@ def test_an_echo_is_awaited_from_the_end_of_the_send(rig: Rig) -> None:
     identity = rig.do(CLOSE, 1.0)
     assert rig.device.control.unsafe == ""
     assert S.SENT in rig.life(identity)
+
+
+def test_an_open_that_is_tried_again_can_be_withdrawn(rig: Rig) -> None:
+    """No frame has gone out yet: what the platform takes back stays here when the bus works."""
+    rig.close_by_hand()
+    rig.wire.error = SendFailed("the bus is down")
+    identity = rig.do(OPEN, 1.0)
+    rig.offer(OPEN, identity, cancelled=True)
+    rig.wire.error = None
+    rig.run(2.0)
+    assert rig.outcome(identity) == (S.CANCELLED, R.CANCELLED_BY_PLATFORM)
+    assert rig.frames() == []
