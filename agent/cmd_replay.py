@@ -137,7 +137,7 @@ def _changes(
 ) -> Iterator[Change]:
     """Drive the log through, on the lane that fits; yield the changes as they come."""
     profile, database = battery
-    if lane_of(arguments, profile, database) == COLUMNAR:
+    if lane_of(arguments, profile) == COLUMNAR:
         yield from replay_columns(arguments.log, profile, database, coverage)
         return
     timeline = None if profile is None else Timeline(profile, database)

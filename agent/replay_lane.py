@@ -18,7 +18,7 @@ from bms_can.timeline import Change
 SCALAR, COLUMNAR = "scalar", "columnar"
 
 
-def lane_of(arguments: Namespace, profile: Profile | None, database: Database) -> str:
+def lane_of(arguments: Namespace, profile: Profile | None) -> str:
     """Return the lane for a log.
 
     Raises:
@@ -26,20 +26,18 @@ def lane_of(arguments: Namespace, profile: Profile | None, database: Database) -
     """
     if arguments.lane == SCALAR:
         return SCALAR
-    why_not = _why_not(arguments, profile, database)
+    why_not = _why_not(arguments, profile)
     if why_not and arguments.lane == COLUMNAR:
         raise BadInput("--lane columnar", [why_not])
     return SCALAR if why_not else COLUMNAR
 
 
-def _why_not(arguments: Namespace, profile: Profile | None, database: Database) -> str:
+def _why_not(arguments: Namespace, profile: Profile | None) -> str:
     """Return why a log cannot be replayed on columns, "" if it can."""
     if arguments.sync is not None or arguments.log_clock:
         return "--sync and --log-clock look at each frame"
     if profile is not None and profile.family:
         return "the profile's family reads its frames one by one"
-    if database.more_lengths:
-        return "the profile allows several lengths of a frame"
     if find_spec("numpy") is None:
         return 'needs numpy: pip install "bms-can-agent[replay]"'
     return "" if is_candump(Path(arguments.log)) else "is for candump text"

@@ -81,8 +81,6 @@ def compare(numbers: Sequence[int]) -> tuple[list[int], int, int]:
 def counts_alike(battery: Loaded, stream: Sequence[Frame], sizes: Sequence[int]) -> bool:
     """Tell whether both lanes count alike what the DBC explains of a stream."""
     profile, database = battery
-    if database.more_lengths:
-        return True  # for the frame lane only
     one, other = Coverage(database, profile.channel), Coverage(database, profile.channel)
     columns = ColumnCoverage(database, profile.channel, other)
     for frame in stream:

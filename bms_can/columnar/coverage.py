@@ -19,7 +19,7 @@ class ColumnCoverage:
     """Counts the chunks of one log against one DBC.
 
     Args:
-        database: the DBC; one with several lengths for a message is for the frame lane.
+        database: the DBC.
         channel: only frames of this channel count, None: all.
         coverage: where the numbers go.
     """

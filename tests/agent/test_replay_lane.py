@@ -103,14 +103,14 @@ def chosen(**changes: object) -> Namespace:
 
 def test_columns_where_they_fit(tmp_path: Path) -> None:
     """By itself a log goes on columns, unless something needs each frame or it is no candump."""
-    loaded = load_profile(profile_path("ess_bau"))
+    profile = load_profile(profile_path("ess_bau"))[0]
     other = tmp_path / "a.asc"
     other.write_text("date\n", encoding="ascii")
-    assert lane_of(chosen(), *loaded) == COLUMNAR
-    assert lane_of(chosen(lane=SCALAR), *loaded) == SCALAR
-    assert lane_of(chosen(sync="http://x"), *loaded) == SCALAR
-    assert lane_of(chosen(log_clock=True), *loaded) == SCALAR
-    assert lane_of(chosen(log=other), *loaded) == SCALAR
+    assert lane_of(chosen(), profile) == COLUMNAR
+    assert lane_of(chosen(lane=SCALAR), profile) == SCALAR
+    assert lane_of(chosen(sync="http://x"), profile) == SCALAR
+    assert lane_of(chosen(log_clock=True), profile) == SCALAR
+    assert lane_of(chosen(log=other), profile) == SCALAR
 
 
 def test_columns_that_cannot_be_had_are_refused(capsys: Capture) -> None:

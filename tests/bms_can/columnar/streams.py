@@ -184,6 +184,9 @@ class _Sender:
         count = self._counters.get(name, 0) + (chance() > 0.03) + (chance() < 0.03)
         self._counters[name] = count
         data = self._integrity.sealed(name, self._bodies[name], count)
+        more = self._database.more_lengths.get(name, ())
+        if more and chance() < 0.3:
+            data = data.ljust(self._random.choice(more), b"\0")
         if chance() < 0.03:
             data = data[:-1] if chance() < 0.5 else data[:-1] + self._random.randbytes(1)
         return Frame(at_s, message.frame_id, message.is_extended_frame, data, channel)
