@@ -5,9 +5,13 @@ SETUP := .venv/.ready
 LOOPS := bms_can/columnar/kernel_digits.h bms_can/columnar/kernel_text.c bms_can/columnar/kernel_fields.c
 KERNEL := bms_can/columnar/libkernel.so
 
-.PHONY: demo test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry socketcan socketcan-long bench-live bench-replay bench-export export-kill columnar-proof kernel false-findings setup lock clean
+.PHONY: demo demos test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry socketcan socketcan-long bench-live bench-replay bench-export export-kill columnar-proof kernel false-findings setup lock clean
 demo: $(SETUP)
 	$(BIN)/bms-agent demo
+
+# The story of every battery that ships, about two minutes; ends at the first that is not proven.
+demos: $(SETUP)
+	for profile in dbc/*.toml; do $(BIN)/bms-agent demo --battery $$profile --once --plain || exit 1; done
 
 test: $(SETUP) $(KERNEL)
 	$(BIN)/python -m pytest -n 2
