@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from agent import jobs
@@ -39,10 +39,23 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Bus:
-    """An open bus and who hears it: all devices on it share both."""
+    """An open bus, who hears it, and who sends on it: all devices on it share these."""
 
     receiver: Receiver
     fan: Fan
+    senders: dict[str, ControlPort] = field(default_factory=dict)
+
+    def doubt(self, uid: str) -> str:
+        """Return why a frame of a device could be late or lost here now, "" while all is well.
+
+        A lost frame of any device may still wait in the queue that all of them share.
+        """
+        lost = (
+            f"{other}: {sender.unsafe}"
+            for other, sender in self.senders.items()
+            if other != uid and sender.unsafe
+        )
+        return self.receiver.doubt or next(lost, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +163,17 @@ def _each_pass(latches: Latches, heartbeat: HeartbeatSender | None) -> Callable[
 def _device(loaded: Loaded, bus: Bus, clock: Clock) -> Device:
     config, profile = loaded.config, loaded.profile
     guard, receiver = Guard(allowed(profile, heartbeat=config.heartbeat)), bus.receiver
+    control = ControlPort(guard, lambda: receiver.port, read_only=config.read_only)
+    bus.senders[config.uid] = control
     return Device(
         uid=config.uid,
         profile=profile,
         intake=intake_of(profile, loaded.database),
-        control=ControlPort(guard, lambda: receiver.port, read_only=config.read_only),
+        control=control,
         read_only=config.read_only,
         echo=config.can.interface not in NO_ECHO,
         listening_since_s=clock.monotonic_s(),
-        bus_doubt=lambda: receiver.doubt,
+        bus_doubt=partial(bus.doubt, config.uid),
         bus_facts=receiver.facts,
     )
 

@@ -13,6 +13,7 @@ from agent.errors import JournalFailed
 from agent.wiring import System, build
 from bms_can.errors import BadInput
 from bms_can.profile import CommandCode
+from tests.second_battery import second_battery
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """\
@@ -169,3 +170,24 @@ def test_it_starts_and_ends_without_anybody(tmp_path: Path) -> None:
     thread.join(10)
     assert codes == [0]
     assert {each.ident for each in threading.enumerate()} <= before
+
+
+def test_a_lost_frame_stops_the_closes_of_all_on_its_bus(tmp_path: Path) -> None:
+    """It waits in the one queue of the adapter; behind it the other's close would come late."""
+    path = write(tmp_path, mode="read_only = false")
+    second = second_battery(tmp_path)
+    text = path.read_text(encoding="utf-8").replace("wiring-2", "wiring-1")
+    text = f'"{second}"'.join(text.rsplit('"ess_bau"', 1))
+    path.write_text(text, encoding="utf-8")
+    with built(path) as system:
+        first, other = system.links
+        assert first.bus is other.bus
+        first.receiver.doubt = ""  # as on an open, healthy bus
+        assert [link.device.bus_doubt() for link in system.links] == ["", ""]
+        first.device.control.unsafe = "no echo"
+        assert [link.device.bus_doubt() for link in system.links] == ["", "BAT-1: no echo"]
+        situation = other.gate.situation(system.links[0].device.listening_since_s)
+        checks = other.gate.checks(CommandCode.CLOSE_CONTACTOR, situation)
+        assert [check.value for check in checks if check.rule == "bus"] == ["BAT-1: no echo"]
+        assert other.gate.stops(CommandCode.CLOSE_CONTACTOR)
+        assert not other.gate.stops(CommandCode.OPEN_CONTACTOR)
