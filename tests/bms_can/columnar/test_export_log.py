@@ -3,7 +3,6 @@
 import csv
 import gzip
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,15 @@ import pyarrow.dataset
 import pyarrow.parquet
 import pytest
 
-from bms_can.codec import Codec
 from bms_can.columnar import export_log as module
 from bms_can.columnar import export_tables, export_wide
-from bms_can.columnar.export_dir import Entry, held
 from bms_can.columnar.export_log import Exported, Failed, Task, export_log, versions
 from bms_can.columnar.export_plan import Options
 from bms_can.columnar.scan import scan
-from bms_can.database import Database, load
-from bms_can.errors import BadFrame
-from bms_can.frame import Frame
-from bms_can.logfile import open_log
+from bms_can.database import load
 from tests.bms_can.columnar.battery import cell, energy, line, pack, write_dbc, write_log
+from tests.bms_can.columnar.exported import compare, export, rows
 
-Rows = list[dict[str, Any]]
 ROOT = Path(__file__).parents[3]
 
 
@@ -33,29 +27,6 @@ ROOT = Path(__file__).parents[3]
 def dbc(tmp_path: Path) -> Path:
     """Give the battery's DBC."""
     return write_dbc(tmp_path)
-
-
-def export(log: Path, dbc: Path, out: Path, **options: Any) -> Entry:  # noqa: ANN401 - as Options
-    """Export a log into a folder; return what the manifest says of it."""
-    chosen = Options(**options)
-    with held(out, "test", chosen) as folder:
-        task = Task(
-            str(log), log.name, str(dbc), load(dbc).sha256, chosen, str(folder.work),
-            versions("test"),
-        )  # fmt: skip
-        outcome = export_log(task)
-        assert isinstance(outcome, Exported), outcome
-        folder.commit(*outcome)
-        folder.save()
-        return folder.sources[str(log)]
-
-
-def rows(out: Path, message: str) -> Rows:
-    """Return the rows of a message in the order of the files."""
-    found: Rows = []
-    for path in sorted((out / f"message={message}").rglob("*.parquet")):
-        found += pa.parquet.ParquetFile(path).read().to_pylist()
-    return found
 
 
 def test_unknown_is_null_and_zero_is_zero(tmp_path: Path, dbc: Path) -> None:
@@ -279,48 +250,9 @@ def test_the_same_log_makes_the_same_bytes(
     assert second["files"] == first["files"]
 
 
-def live_rows(log: Path, database: Database) -> dict[str, Rows]:
-    """Return what the live codec says about each frame of a log."""
-    codec = Codec(database)
-    found: dict[str, Rows] = {}
-    for frame in open_log(log):
-        if not isinstance(frame, Frame):
-            continue
-        try:
-            decoded = codec.decode(frame)
-        except BadFrame:
-            continue
-        if decoded is not None:
-            row = {key: sample.value for key, sample in decoded[1].items()}
-            at = datetime.fromtimestamp(round(frame.at_s * 1e6) // 10**6, UTC)
-            found.setdefault(decoded[0], []).append(row | {"second": at.replace(microsecond=0)})
-    return found
-
-
-@pytest.mark.parametrize("log", ["tests/data/ess_bau/half_minute.log"])
-def test_the_rows_are_those_of_the_live_codec(tmp_path: Path, log: str) -> None:
+def test_the_rows_are_those_of_the_live_codec(tmp_path: Path) -> None:
     """Value by value, over a whole log."""
-    database = load(ROOT / "dbc" / "ess_bau.dbc")
-    export(ROOT / log, ROOT / "dbc" / "ess_bau.dbc", tmp_path)
-    expected = live_rows(ROOT / log, database)
-    assert expected
-    for message, lines in expected.items():
-        found = rows(tmp_path, message)
-        names = {
-            field.name: field.metadata[b"signal"].decode()
-            for path in (tmp_path / f"message={message}").rglob("*.parquet")
-            for field in pa.parquet.read_schema(path)
-            if field.metadata and b"choices" not in field.metadata
-        }
-        told = [
-            {key: row[name] for name, key in names.items() if row[name] is not None}
-            for row in found
-        ]
-        heard = [
-            {key: value for key, value in row.items() if key != "second" and value is not None}
-            for row in lines
-        ]
-        assert told == heard
-        assert [row["time"].replace(microsecond=0) for row in found] == [
-            row["second"] for row in lines
-        ]
+    log = ROOT / "tests" / "data" / "ess_bau" / "half_minute.log"
+    dbc = ROOT / "dbc" / "ess_bau.dbc"
+    export(log, dbc, tmp_path)
+    assert compare(log, load(dbc), tmp_path) > 1000
