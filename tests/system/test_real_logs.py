@@ -375,3 +375,17 @@ def test_diagnostic_answers_are_put_together(log: str, dbc: str, profile: str) -
     told = [values[name] for _, _, values in known if name in values]
     assert len(told) > 3
     assert list(seen.values())[: len(told)] == pytest.approx(told)
+
+
+def test_a_stated_length_opens_a_message() -> None:
+    """Pair 02: BmsSOC is declared with 6 bytes and sent with 8; stated, all its frames are used."""
+    pair = PAIRS[1]
+    folder = folder_of(pair.folder)
+    loaded = load_profile(PROFILES / f"{pair.profile}.toml", folder / pair.dbc)
+    timeline = Timeline(*loaded)
+    frames = (entry for entry in open_log(folder / pair.log) if isinstance(entry, Frame))
+    assert list(timeline.run(frames))
+    signals = timeline.intake.table.snapshot()
+    assert signals.heard["BmsSOC"].count == reference(pair.folder)["messages"]["BmsSOC"]["frames"]
+    assert signals.samples["BmsSOC.HvBatterySOC"].value == 95
+    assert not timeline.intake.bad
