@@ -79,7 +79,7 @@ class _Watch:
         self._columns: ColumnTimeline | None = None
         self._scalar: Timeline | None = None
         if profile is not None and database is not None:
-            if profile.family or database.more_lengths:  # these need each frame
+            if profile.family:  # its code reads frame by frame
                 self._scalar = Timeline(profile, database)
             else:
                 self._columns = ColumnTimeline(profile, database)

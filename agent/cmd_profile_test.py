@@ -46,7 +46,7 @@ def main(arguments: Namespace) -> int:
 
 
 def _changes(arguments: Namespace, profile: Profile, database: Database) -> Iterator[Change]:
-    if lane_of(arguments, profile, database) == COLUMNAR:
+    if lane_of(arguments, profile) == COLUMNAR:
         coverage = Coverage(database, profile.channel)
         yield from replay_columns(arguments.log, profile, database, coverage)
         return

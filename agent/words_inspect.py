@@ -20,6 +20,10 @@ _INSIDE = {EN: " (in signal {inside})", ZH: "（在信号 {inside} 内）"}
 _NO_SIGNAL = {EN: " (no signal of the DBC is there)", ZH: "（DBC 在此没有信号）"}
 _REQUIRED = {EN: ", although it is required", ZH: "，而它是必需的"}
 _STILL = {EN: ": it never changed", ZH: "：从未变化"}
+_IN_CHECKSUM = {
+    EN: ": it is a part of the checksum in byte [{checksum}]",
+    ZH: "：它是字节 [{checksum}] 中校验和的一部分",
+}
 _NAME = {EN: ' Its name in a profile: "{name}".', ZH: " 在 profile 中名为 “{name}”。"}
 _CHECKSUM_ZH = (  # what bms_can.examine.checksums says, in Chinese
     ("sum of the bytes of the identifier and the other bytes", "标识符各字节与其余字节之和"),
@@ -33,6 +37,7 @@ _CHECKSUM_ZH = (  # what bms_can.examine.checksums says, in Chinese
     (", final ", "，结果异或 "),
     (", and a constant ", "，另含常数 "),
     (" (a start value or a data id)", "（初值或数据标识）"),
+    (" (for every byte alike; the last is the usual place)", "（对每个字节都成立，通常在最后）"),
     (", plus ", "，加 "),
     (", with ", "，再与 "),
 )
@@ -89,7 +94,7 @@ def _values(finding: Finding, language: str) -> dict[str, Value]:
         "percent": percent(finding.share),
         "first_line": finding.first_line,
         "required_words": _REQUIRED[language] if numbers.get("required") else "",
-        "still_words": _STILL[language] if numbers.get("still") else "",
+        "still_words": _still_words(finding, language),
         "signal_words": _signal_words(finding, language),
         "name_words": _NAME[language].format(**numbers) if numbers.get("name") else "",
         "range_words": _range_words(finding, language),
@@ -113,6 +118,14 @@ class _Short(float):
 
 def _short(value: Value) -> Value:
     return _Short(value) if isinstance(value, float) else value
+
+
+def _still_words(finding: Finding, language: str) -> str:
+    """Say why a signal that is called a counter does not count, where that is known."""
+    if finding.numbers.get("still"):
+        return _STILL[language]
+    text = _IN_CHECKSUM[language] if finding.numbers.get("checksum") is not None else ""
+    return text.format(**finding.numbers)
 
 
 def _range_words(finding: Finding, language: str) -> str:

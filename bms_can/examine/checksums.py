@@ -23,6 +23,8 @@ LEAST_VALUES = 6  # different values of the checksum itself
 LEAST_RANK = 4  # independent changes of the other bits; 4 bits of a counter are the least in use
 SHARE = 0.95
 MOST_PAYLOADS = 256
+SYMMETRIC = ("xor", "negative sum")  # hold for every byte alike
+ANY_PLACE = " (for every byte alike; the last is the usual place)"
 ENDS = 2  # in long frames only so many bytes from either end are tried
 CLASSICAL = 8
 COMMON = {0x07, 0x1D, 0x2F, 0x31, 0x39, 0x9B, 0xA7, 0xD5}
@@ -135,7 +137,10 @@ def find_checksum(data: Bytes, can_id: int, likely: tuple[int, ...] = ()) -> Che
                 left = np.bincount(residue(rows, byte, family), minlength=256)
                 constant = int(left.argmax())
                 if left[constant] >= SHARE * len(rows):
-                    return _named(byte, data.shape[1], family, constant, can_id)
+                    found = _named(byte, data.shape[1], family, constant, can_id)
+                    if family in SYMMETRIC and byte not in likely:
+                        found.words += ANY_PLACE
+                    return found
     return None
 
 

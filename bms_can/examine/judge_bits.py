@@ -197,7 +197,13 @@ def _named_but_not(evidence: Evidence, stream: Stream, message: Message) -> Iter
     moving = int.from_bytes(stream.changed.tobytes(), "little")
     for name, place in fields_of(message).items():
         still = not moving & occupied(place)
-        values: Numbers = {"signal": name, "still": int(still)}
+        byte = None if stream.checksum is None else stream.checksum.byte
+        inside = byte is not None and not occupied(place) & ~(0xFF << BYTE * byte)
+        values: Numbers = {
+            "signal": name,
+            "still": int(still),
+            "checksum": byte if inside else None,
+        }
         subject = f"{evidence.stream_name(stream)}.{name}"
         numbers = (stream.frames, stream.frames, None, stream.first_line, values)
         is_counter = COUNTER_NAME.search(name) and 2 <= place.length <= MOST_COUNTER_BITS  # noqa: PLR2004 - one bit is a flag
