@@ -203,7 +203,7 @@ def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=10_000_000)
-    parser.add_argument("--memory", type=int, nargs="*", default=[], help="frames of each log")
+    parser.add_argument("--memory", type=int, nargs="*", help="frames of each log")
     parser.add_argument("--only-memory", action="store_true")
     asked = parser.parse_args()
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -216,8 +216,7 @@ def main() -> int:
         contenders = [*ours(asked.frames, dbc), *peers(asked.frames, dbc)]
         race(contenders)
         report(contenders)
-    if asked.memory:
-        memory(dbc, asked.memory)
+    memory(dbc, [1_000_000, asked.frames] if asked.memory is None else asked.memory)
     return 0
 
 
