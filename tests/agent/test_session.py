@@ -544,3 +544,43 @@ def test_an_open_that_is_tried_again_can_be_withdrawn(rig: Rig) -> None:
     rig.run(2.0)
     assert rig.outcome(identity) == (S.CANCELLED, R.CANCELLED_BY_PLATFORM)
     assert rig.frames() == []
+
+
+# --- a bus in doubt
+
+
+def doubt_the_bus(rig: Rig) -> None:
+    """The controller becomes error-passive."""
+    object.__setattr__(rig.device, "bus_doubt", lambda: "error-passive")
+
+
+@pytest.mark.parametrize(("code", "goes"), [(CLOSE, False), (RESET, False), (OPEN, True)])
+def test_on_a_bus_in_doubt_only_an_open_goes_out(rig: Rig, code: CommandCode, goes: bool) -> None:  # noqa: FBT001 - a case
+    """A frame could come late there: good for an open, never for a close."""
+    rig.give_work(code)
+    doubt_the_bus(rig)
+    identity = rig.do(code)
+    assert bool(rig.frames(code)) is goes
+    if not goes:
+        assert rig.outcome(identity) == (S.REJECTED, R.BLOCKED_BY_HEALTH)
+        assert "error-passive" in rig.entry(identity).detail
+
+
+@pytest.mark.parametrize("code", [CLOSE, RESET])
+def test_a_doubt_during_the_durable_write_stops_it(rig: Rig, code: CommandCode) -> None:
+    """The last look is after the disk, and looks at the bus too."""
+    rig.give_work(code)
+    rig.journal.after = lambda state: doubt_the_bus(rig) if state == S.SENDING else None
+    identity = rig.do(code)
+    assert rig.outcome(identity) == (S.REJECTED, R.BLOCKED_BY_HEALTH)
+    assert rig.frames() == []
+
+
+def test_a_doubt_after_the_first_frame_ends_the_lease(rig: Rig) -> None:
+    """No repetition of a close goes out on a bus that became doubtful."""
+    identity = rig.do(CLOSE, 0.05)
+    sent = len(rig.frames(CLOSE))
+    doubt_the_bus(rig)
+    rig.run(3.0)
+    assert len(rig.frames(CLOSE)) == sent == 1
+    assert rig.state(identity) is not S.REJECTED
