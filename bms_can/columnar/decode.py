@@ -5,6 +5,8 @@ A frame of another length than the one that the database declares, or with a mul
 has no page, is refused as a whole and listed in `refused`. With `exact=False` longer frames are
 taken too, cut to what is declared: then the frames and the values are those of
 `cantools.decode(..., decode_choices=False)`, which also refuses short ones and unknown pages.
+Where cantools misplaces signals (overlaps) or decodes nothing of a message (a signal lies outside
+of it), each signal is read where the file says, as by the live codec.
 
 Which numbers: `values` are those of cantools bit for bit, whatever their size, as an export wants
 them. Whether a value may be believed is another question: `usable` answers it with the range and
@@ -33,7 +35,7 @@ from bms_can.profile import SignalLimits
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-FULL = MappingProxyType[str, SignalLimits]({})
+NONE_STATED = MappingProxyType[str, SignalLimits]({})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +49,8 @@ class MessageColumns:
         values: physical values by bare signal name. Integers where factor and offset are, in the
             narrowest type (Python's, as objects, beyond 64 bits), float64 otherwise. Where `valid`
             is False the number means nothing.
-        valid: whether the signal is on the frame's multiplexer page; None: it always is.
+        valid: whether the signal is on the frame's multiplexer page; None: it always is. Signals
+            of a page share one array.
     """
 
     message: str
@@ -94,7 +97,7 @@ class Decoder:
         wanted: Collection[str] | None = None,
         *,
         exact: bool = True,
-        limits: Mapping[str, SignalLimits] = FULL,
+        limits: Mapping[str, SignalLimits] = NONE_STATED,
     ) -> None:
         self.database = database
         self.plans = plans_of(database, wanted)

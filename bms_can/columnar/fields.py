@@ -92,7 +92,8 @@ def _how(plan: SignalPlan) -> int | None:
 
 
 def _field(plan: SignalPlan, bytes_before: int, width: int) -> tuple[int | float | None, ...]:
-    byte, shift, ninth = loaded_from(plan.place, width)
+    inside = plan.place.end <= width  # else no frame here is long enough to have it
+    byte, shift, ninth = loaded_from(plan.place, width) if inside else (0, 0, False)
     whole = plan.how is Arithmetic.INTEGER
     factor, offset = plan.scale
     return (
