@@ -16,6 +16,7 @@ from agent.replay_lane import COLUMNAR, expect_mistakes, lane_of, replay_columns
 from bms_can.coverage import Coverage
 from bms_can.database import Database, load
 from bms_can.errors import BadInput, BadLogLine
+from bms_can.families import coverage_of
 from bms_can.frame import Frame
 from bms_can.logfile import open_log
 from bms_can.profile import Profile
@@ -37,7 +38,8 @@ def main(arguments: Namespace) -> int:
         from agent.replay_expect import run_expected  # noqa: PLC0415 - brings the whole agent
 
         return run_expected(arguments, (profile, database))
-    coverage = Coverage(database, profile.channel if profile else arguments.channel)
+    channel = profile.channel if profile else arguments.channel
+    coverage = coverage_of(profile, database, channel)
     sync = None if profile is None else _sync(arguments, profile)
     changes: list[Change] = []
     try:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Protocol
 
+from bms_can.coverage import Coverage
 from bms_can.database import Database
 from bms_can.errors import BadFrame, BadProfile
 from bms_can.frame import Frame
@@ -102,6 +103,39 @@ class TranslatingIntake(Intake):
             translated = None
         self.frames += translated is None
         return translated
+
+
+class TranslatingCoverage(Coverage):
+    """A count behind a family. A frame that became part of another one counts as explained."""
+
+    def __init__(self, database: Database, channel: str | None, family: Family) -> None:
+        super().__init__(database, channel)
+        self._family = family
+
+    def take(self, frame: Frame) -> None:
+        """See Coverage."""
+        try:
+            translated = self._family.translate(frame)
+        except BadFrame:
+            translated = frame  # what the DBC says to it as it is
+        if translated is not None:
+            super().take(translated)
+            return
+        self.frames += 1
+        self.known += 1
+        self.decoded += 1
+
+
+def coverage_of(profile: Profile | None, database: Database, channel: str | None) -> Coverage:
+    """Return a count of one log against one DBC, with the family of the profile, if any.
+
+    Raises:
+        BadProfile: see `made`.
+    """
+    family = None if profile is None else made(profile)
+    if family is None:
+        return Coverage(database, channel)
+    return TranslatingCoverage(database, channel, family)
 
 
 def intake_of(profile: Profile, database: Database) -> Intake:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from bms_can.coverage import Coverage
 from bms_can.errors import BadProfile
-from bms_can.families import TranslatingIntake, intake_of
+from bms_can.families import TranslatingIntake, coverage_of, intake_of
 from bms_can.frame import Frame
 from bms_can.intake import Intake
 from bms_can.isotp import IsoTp
@@ -87,6 +88,20 @@ def test_a_replay_uses_it_too(tmp_path: Path) -> None:
     timeline = Timeline(profile, database)
     frames = [frame(0x100, IDLE, 1), frame(0x101, QUIET, 1)]
     assert [change.status.operating for change in timeline.run(frames)][-1] == 3
+
+
+@pytest.mark.usefixtures("installed")
+def test_coverage_counts_what_the_family_made_of_it(tmp_path: Path) -> None:
+    """Frames that were used are explained; those that break its rules are not."""
+    profile, _ = masked(tmp_path, mask=1)
+    _, database = read(tmp_path, *READ_ONLY)
+    coverage = coverage_of(profile, database, None)
+    for each in (frame(0x100, IDLE, 1), frame(0x7FE, "00"), frame(0x7FF, "00")):
+        coverage.take(each)
+    counts = (coverage.frames, coverage.known, coverage.decoded, coverage.unknown.total())
+    assert counts == (3, 2, 2, 1)
+    assert not coverage.bad
+    assert type(coverage_of(None, database, None)) is Coverage
 
 
 @pytest.mark.usefixtures("installed")
