@@ -49,7 +49,7 @@ def words(channel: str, *more: str) -> list[str]:
 def test_the_table_at_the_end(capsys: Capture) -> None:
     """What was heard in so many seconds, filtered, without colour."""
     with battery("monitor-1"):
-        assert main(words("monitor-1", "--seconds", "0.6", "--filter", "total_vol")) == 0
+        assert main(words("monitor-1", "--seconds", "0.4", "--filter", "total_vol")) == 0
     shown = capsys.readouterr().out
     assert "1802E5F4  BAU_Electrical" in shown
     assert "total_voltage = 158.6 V" in shown
@@ -61,10 +61,10 @@ def test_a_line_for_each_change(capsys: Capture) -> None:
     """An alarm that comes is told with its value before and after."""
     with battery("monitor-2") as simulator:
         timer = threading.Timer(
-            0.5, simulator.tell, [lambda pack: pack.raise_alarm("soc_low_alarm", 2)]
+            0.3, simulator.tell, [lambda pack: pack.raise_alarm("soc_low_alarm", 2)]
         )
         timer.start()
-        assert main(words("monitor-2", "--seconds", "1.2", "--changes")) == 0
+        assert main(words("monitor-2", "--seconds", "0.7", "--changes")) == 0
         timer.join()
     lines = capsys.readouterr().out.splitlines()
     told = [line for line in lines if "soc_low_alarm" in line]
@@ -76,7 +76,7 @@ def test_a_line_for_each_change(capsys: Capture) -> None:
 def test_raw_frames_without_a_dbc(capsys: Capture) -> None:
     """No DBC: identifiers and bytes; a silent bus gives an empty table and no failure."""
     with battery("monitor-3"):
-        assert main(["monitor", "-i", "virtual", "-c", "monitor-3", "--seconds", "0.5"]) == 0
+        assert main(["monitor", "-i", "virtual", "-c", "monitor-3", "--seconds", "0.3"]) == 0
     assert "1801E5F4" in capsys.readouterr().out
     assert main(["monitor", "-i", "virtual", "-c", "monitor-4", "--seconds", "0.2"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1

@@ -57,11 +57,19 @@ def test_a_bus_that_does_not_open_is_1(capsys: Capture) -> None:
 
 def test_arguments_for_the_bus() -> None:
     """Integers and booleans become such, everything else stays text; nothing is guessed."""
-    found = bus_options(["port=43200", "hop_limit=-1", "fd=true", "echo=false", "tty=/dev/x=1"])
-    assert found == {"port": 43200, "hop_limit": -1, "fd": True, "echo": False, "tty": "/dev/x=1"}
+    found = bus_options(["port=43200", "hop_limit=-1", "check=true", "echo=false", "tty=/dev/x=1"])
+    assert found == {
+        "port": 43200,
+        "hop_limit": -1,
+        "check": True,
+        "echo": False,
+        "tty": "/dev/x=1",
+    }
     with pytest.raises(BadInput, match="NAME=VALUE") as refused:
         bus_options(["port", "x=1", "y"])
     assert len(refused.value.mistakes) == 2
+    with pytest.raises(BadInput, match="has an option of its own"):
+        bus_options(["channel=can0"])
 
 
 @pytest.mark.parametrize("fault", ["nope", "slow=fast", "reverts=-1"])

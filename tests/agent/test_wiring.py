@@ -121,6 +121,15 @@ def test_a_wrong_profile_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list((tmp_path / "state").iterdir()) == []
 
 
+def test_a_battery_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    """The same profile twice on one bus: both named, no file made."""
+    path = write(tmp_path)
+    path.write_text(path.read_text(encoding="utf-8").replace("wiring-2", "wiring-1"))
+    with pytest.raises(BadInput, match="BAT-1 and BAT-2 on wiring-1: both command by 1811F4E5"):
+        build(load(path, {}), FakeClock())
+    assert list((tmp_path / "state").iterdir()) == []
+
+
 def test_a_state_directory_that_cannot_be_used(tmp_path: Path) -> None:
     """The journal is named; nothing runs without it."""
     path = write(tmp_path)

@@ -23,7 +23,7 @@ Capture = pytest.CaptureFixture[str]
 def examined(capsys: Capture, config: Path) -> tuple[int, dict[str, tuple[str, str]]]:
     """Run it; return the exit code, and verdict and words by check."""
     capsys.readouterr()
-    code = main(["doctor", str(config), "--json", "--listen-s", "1"])
+    code = main(["doctor", str(config), "--json", "--listen-s", "0.5"])
     found = json.loads(capsys.readouterr().out)
     return code, {each["check"]: (each["verdict"], each["said"]) for each in found}
 

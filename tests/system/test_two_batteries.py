@@ -136,18 +136,3 @@ def test_two_batteries_on_one_bus(site: Site, tmp_path: Path) -> None:
     site.closes(first)
     assert "another node" not in agent.output
     assert agent.end()[0] == 0, agent.output
-
-
-def test_a_battery_that_stands_twice_is_refused(site: Site, tmp_path: Path) -> None:
-    """The same profile on the same bus: exit 78, both named, nothing started."""
-    profile, port = quick_profile(tmp_path), free_udp_port()
-    for uid in site.uids:
-        site._text += DEVICE.format(uid=uid, profile=profile.name, group=GROUP, port=port)
-    (tmp_path / "agent.toml").write_text(site._text, encoding="utf-8")
-    agent = Process(("run", str(tmp_path / "agent.toml")))
-    try:
-        assert agent.code() == 78
-    finally:
-        agent.close()
-    assert f"{site.uids[0]} and {site.uids[1]} on {GROUP}: both command by 1811F4E5" in agent.output
-    assert list((tmp_path / "state").glob("*.db")) == []
