@@ -20,7 +20,7 @@ from bms_can.signals import Signals
 from bms_can.table import Watch
 
 NEVER_S = float("inf")
-AGAIN_S = 0.5  # between two tries of an open that the bus did not take; each counts for the guard
+AGAIN_S = 0.5  # between two tries of an open that the bus did not take
 
 
 class Step(NamedTuple):
