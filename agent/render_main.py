@@ -42,6 +42,12 @@ LOOK = {
     EN: "Nothing in this log plainly contradicts the DBC; some points need a look.",
     ZH: "日志与 DBC 没有明显矛盾；有几处需要查看。",
 }
+THIN = {
+    EN: "Little of this DBC is heard, and little of the bus explained: too little to say that it"
+    " fits.",
+    ZH: "DBC 的报文很少出现，总线也很少被解释：不足以说明二者匹配。",
+}
+THIN_HEARD, THIN_KNOWN = 0.25, 0.5  # shares of the DBC's messages, and of the frames
 GOOD = {EN: "Nothing in this log contradicts the DBC.", ZH: "日志中没有与 DBC 矛盾之处。"}
 ONLY_ISOTP = {
     EN: "The messages of this DBC come as diagnostic answers in several frames (ISO-TP). Nothing of"
@@ -61,7 +67,20 @@ def verdict(report: Report) -> dict[str, str]:
     dbc = report.seen.evidence.dbc
     if dbc is not None and not dbc.signals and any(f.kind == "isotp" for f in report.seen.findings):
         return ONLY_ISOTP
+    if _is_thin(report):
+        return THIN
     return LOOK if report.count(Weight.LOOK) else GOOD
+
+
+def _is_thin(report: Report) -> bool:
+    """Tell whether neither the DBC nor the bus is covered to speak of."""
+    evidence, frames = report.seen.evidence, report.tally.frames
+    if evidence.database is None:
+        return False
+    ids = {(key.can_id, key.extended) for key in report.tally.streams}
+    heard = len(ids & set(evidence.database.by_id))
+    few = heard < THIN_HEARD * len(evidence.database.by_id)
+    return few and report.known_frames() < THIN_KNOWN * frames
 
 
 def plots(evidence: Evidence) -> Iterator[Plot]:

@@ -11,6 +11,7 @@ import pytest
 from agent.cli import main
 from agent.render_html import page
 from agent.render_inspect import Report
+from agent.render_main import verdict
 from agent.render_plot import Curve, nice, plot
 from agent.words_inspect import EN, LANGUAGES, ZH, kinds, percent, words_of
 from bms_can.database import load
@@ -191,6 +192,22 @@ def test_both_languages_are_in_the_page(language: str) -> None:
     found.feed(text)
     assert found.tags.count("figure") >= 10
     assert not re.search(r"\bnan\b|\binf\b", text)
+
+
+def test_the_first_sentence_claims_no_more_than_was_seen() -> None:
+    """The right DBC; another one; one of which hardly anything is heard."""
+    frames = recorded()
+    strange = [
+        Frame(frames[0].at_s + number / 10, 0x700, extended=False, data=bytes(8))
+        for number in range(200)
+    ]
+    little = [frame for frame in frames if frame.can_id == 0x1803E5F4]
+    whole = verdict(Report("x", examined(frames), ()))[EN]
+    other = verdict(Report("x", examined(frames, load(DBC.with_name("orion2.dbc"))), ()))[EN]
+    thin = verdict(Report("x", examined([*little, *strange]), ()))[EN]
+    assert "plainly contradicts" in whole
+    assert "probably not the one" in other
+    assert "too little to say" in thin
 
 
 @pytest.mark.parametrize("values", [[0.0], [1e-300, 2e-300], [1e300, -1e300], [5.0, 5.0], [-1, 1]])
