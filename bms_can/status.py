@@ -21,6 +21,8 @@ from bms_can.profile import (
 )
 from bms_can.signals import Sample, Signals
 
+NOT_HEARD = "not heard yet"
+
 
 class Contactor(Enum):
     """Whether the pack is on its terminals."""
@@ -112,7 +114,7 @@ def derive_status(
     operating, why = _operating(signals, profile, now_s, contactor, flow)
     awaited = [name for name in profile.required if name not in signals.heard]
     if awaited:  # the status rests on all of them, also in the first moments after a start
-        operating, why = None, f"not heard yet: {', '.join(awaited)}"
+        operating, why = None, f"{NOT_HEARD}: {', '.join(awaited)}"
     known = bool(profile.alarms) and not alarm_state.unknown
     return BmsStatus(
         operating=operating,

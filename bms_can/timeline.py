@@ -13,7 +13,7 @@ from bms_can.families import intake_of
 from bms_can.frame import Frame
 from bms_can.profile import Profile
 from bms_can.signals import Sample, Signals
-from bms_can.status import BmsStatus, derive_status, meaning_of
+from bms_can.status import NOT_HEARD, BmsStatus, derive_status, meaning_of
 
 AFTER_DEADLINE_S = 1e-6  # a message is late only after its deadline, not at it
 # Channels are merged into one file a little out of order: up to 22 ms in a recording of a car. So
@@ -153,7 +153,7 @@ class Timeline:
         )
         self.status = after
         self._plan()
-        if before is None or what_counts(before) != what_counts(after):
+        if before is None or _told(before) != _told(after):
             yield Change(now_s, now_s - (self.first_s or 0.0), after)
 
 
@@ -164,6 +164,14 @@ def awaited(profile: Profile) -> dict[str, float]:
         name = signal if signal in profile.deadlines_s else signal.split(".")[0]
         found[name] = profile.deadlines_s[name]
     return found
+
+
+def _told(status: BmsStatus) -> tuple[object, ...]:
+    """Return what a person who reads a timeline is told when it changes.
+
+    Also that all messages were heard at last and the status still is unknown: for another reason.
+    """
+    return *what_counts(status), status.why.startswith(NOT_HEARD)
 
 
 def what_counts(status: BmsStatus) -> tuple[object, ...]:
