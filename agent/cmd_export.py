@@ -10,7 +10,7 @@ from agent.progress import Progress, progress
 from bms_can.columnar.choose import chosen_signals
 from bms_can.columnar.export_dir import Entry, held
 from bms_can.columnar.export_engines import engine_of
-from bms_can.columnar.export_job import Job, Report
+from bms_can.columnar.export_job import Job
 from bms_can.columnar.export_log import Failed
 from bms_can.columnar.export_plan import Options, parse_period_us
 from bms_can.columnar.export_run import EngineLost
@@ -38,7 +38,7 @@ def main(arguments: Namespace) -> int:
             except (EngineLost, OSError) as error:
                 failure = str(error)
         folder.clear()
-    _summary(arguments, job.report)
+    _summary(arguments, job)
     if failure:
         _say(failure)
     return EXIT_FAILED if failure or job.report.failed else 0
@@ -119,9 +119,12 @@ def log_lines(entry: Entry) -> list[str]:
     return lines
 
 
-def _summary(arguments: Namespace, report: Report) -> None:
+def _summary(arguments: Namespace, job: Job) -> None:
+    report = job.report
     done, skipped, failed = len(report.done), len(report.skipped), len(report.failed)
-    print(f"{arguments.output}: {done} logs exported, {skipped} unchanged, {failed} failed")  # noqa: T201 - the command's output
+    left = len(job.tasks) - done - failed
+    counts = f"{done} logs exported, {skipped} unchanged, {failed} failed"
+    print(f"{arguments.output}: {counts}{f', {left} not done' if left else ''}")  # noqa: T201 - the command's output
     if report.other_dbc:
         _say(
             f"{len(report.other_dbc)} logs in this folder were decoded with another DBC;"

@@ -1,5 +1,6 @@
 """Where logs are exported: in this process, in processes of this machine, or on a Dask cluster."""
 
+import logging
 import multiprocessing
 import os
 import threading
@@ -109,6 +110,8 @@ class Dask:
     def __post_init__(self) -> None:
         from distributed import Client  # noqa: PLC0415 - extra [cluster], and slow to import
 
+        for name in ("distributed", "distributed.client"):  # what it logs, we say in a sentence
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         try:
             connect: Any = Client
             self._client = connect(self.address, timeout=CONNECT_S, set_as_default=False)
@@ -124,13 +127,16 @@ class Dask:
 
     @property
     def _connected(self) -> Any:  # noqa: ANN401 - see above
-        if self._client is None:
-            raise EngineLost("the cluster has been left")
+        if self._client is None or self._client.status not in ("running", "connecting"):
+            raise EngineLost(f"{self.address}: the scheduler is gone")
         return self._client
 
     def check(self) -> None:
         """See Engine."""
-        threads = sum(self._connected.nthreads().values())
+        try:
+            threads = sum(self._connected.nthreads().values())
+        except (OSError, RuntimeError, ValueError) as error:  # what a client says that was closed
+            raise EngineLost(f"{self.address}: the scheduler is gone: {error}") from error
         if threads:
             self.width = AHEAD * threads
             self._seen_s = self.now_s()

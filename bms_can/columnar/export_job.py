@@ -117,6 +117,11 @@ class Job:
 def _stamps(paths: Sequence[str], dbc_sha256: str) -> dict[str, Entry]:
     stamps, mistakes = {}, []
     for path in paths:
+        if (
+            not path.isprintable()
+        ):  # not UTF-8, or worse: neither manifest nor terminal could show it
+            mistakes.append(f"{path!a}: rename it first, its name is no text")
+            continue
         try:
             stamps[path] = stamp(path, dbc_sha256)
         except OSError as error:

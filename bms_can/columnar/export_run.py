@@ -64,7 +64,7 @@ def export_all(tasks: Sequence[Task], engine: Engine) -> Iterator[Outcome]:
     while queue.left:
         queue.fill()
         done, _ = wait(queue.running, LOOK_S, FIRST_COMPLETED)
-        if not done:
+        if not done or any(future.cancelled() for future in done):
             engine.check()
         for future in done:
             outcome = queue.settle(future)

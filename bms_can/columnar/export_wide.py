@@ -26,6 +26,7 @@ from bms_can.profile_load import LEAST_DEADLINE_S, PERIODS_OF_GRACE
 
 LONGEST_AGE_US = 10**16  # three hundred years
 MOST_STRETCHES = 1000  # of one channel: a clock that goes back more often is no clock
+MOST_CHANNELS = 64  # each has all columns in memory
 PLACE = np.dtype(np.int32)  # of a choice among the names of its signal
 
 
@@ -85,6 +86,9 @@ class WideTables:
         """Hear the frames of one channel: `rows` of the chunk, ascending."""
         grid = self._grids.get(name)
         if grid is None:
+            if len(self._grids) == MOST_CHANNELS:
+                told = f"more than {MOST_CHANNELS} channels; choose one with --channel"
+                raise BadInput(self._tables.source, [told])
             grid = self._grids[name] = Grid(self._period_us, self._columns)
         clock_us = time_us[rows]
         for number, piece in enumerate(stretches(clock_us, grid.newest_us)):

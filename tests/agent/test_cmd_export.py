@@ -113,6 +113,14 @@ def test_wide_tables_keep_channels_apart(tmp_path: Path, dbc: Path, capsys: Capt
     assert found == {"channel=can0": {1}, "channel=can1": {51}}
 
 
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path, dbc: Path, capsys: Capture) -> None:
+    """Bytes that are no UTF-8, or a line break: it could not be told apart in the manifest."""
+    for name in ("a\udcff.log", "a\n.log"):
+        log = steady_log(tmp_path / name, 3)
+        _, err = export(capsys, log, "--dbc", dbc, "-o", tmp_path / "out", code=os.EX_CONFIG)
+        assert "rename it first" in err
+
+
 @pytest.mark.parametrize("name", ["zstd", "snappy", "none"])
 def test_compression(tmp_path: Path, dbc: Path, capsys: Capture, name: str) -> None:
     """As asked for; the values are the same."""

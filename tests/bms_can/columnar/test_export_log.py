@@ -183,6 +183,20 @@ def test_a_clock_that_is_noise_makes_no_wide_table(
     assert outcome.reason == "its clock goes back more than 3 times; no wide table"
 
 
+def test_a_log_of_very_many_channels_makes_no_wide_table(
+    tmp_path: Path, dbc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names that are noise must not fill the memory; one of them can be chosen."""
+    monkeypatch.setattr(export_wide, "MOST_CHANNELS", 2)
+    log = write_log(tmp_path / "b.log", [line(n, pack(), f"can{n}") for n in range(3)])
+    chosen = Options(wide_us=10**6, channel="can2")
+    task = a_task(tmp_path, dbc, path=str(log), options=Options(wide_us=10**6))
+    outcome = export_log(task)
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "more than 2 channels; choose one with --channel"
+    assert isinstance(export_log(task._replace(options=chosen)), Exported)
+
+
 def test_bad_lines_and_frames_are_counted_with_their_numbers(tmp_path: Path, dbc: Path) -> None:
     """Nothing is dropped in silence."""
     log = write_log(
