@@ -2,9 +2,11 @@
 
 It only listens: somebody else on the bus asks. The first byte of a put-together payload is the low
 byte of its length, as DBC files for diagnostics count; it is filled up with zeros to a length of
-CAN FD, so that the DBC's length fits.
+CAN FD, so that the DBC's length fits. No zero of the filling may be taken for a value: an answer is
+used only if it has the length that the profile states for it.
 
-Its table in a profile: [family] ids = ["7BB"], the identifiers of the answers, 3 or 8 digits.
+Its table in a profile: [family] ids = ["7BB"], the identifiers of the answers, 3 or 8 digits;
+answers = { "6101" = 41 }, the first bytes of each answer, and how many bytes it has.
 """
 
 from collections.abc import Mapping
@@ -16,6 +18,9 @@ from bms_can.layout import wire_length
 
 STANDARD_DIGITS = 3
 SINGLE, FIRST, NEXT = 0, 1, 2
+LONGEST_ANSWER = 4095
+NEEDS = 'needs ids = ["7BB"], answers = { "6101" = 41 } and nothing else'
+NEGATIVE = 0x7F  # ISO 14229-1: refused, or not ready yet
 LONGEST_S = 1.0  # between two frames of one answer; N_Cr of the standard
 
 
@@ -32,13 +37,16 @@ class IsoTp:
     """Puts answers together; see `families.Family`."""
 
     def __init__(self, options: Mapping[str, object]) -> None:
-        ids = options.get("ids")
-        if not isinstance(ids, list) or not ids or set(options) != {"ids"}:
-            raise ValueError('needs ids = ["7BB"] and nothing else')
+        ids, answers = options.get("ids"), options.get("answers")
+        if not isinstance(ids, list) or not isinstance(answers, dict):
+            raise ValueError(NEEDS)
+        if not ids or not answers or set(options) != {"ids", "answers"}:
+            raise ValueError(NEEDS)
         try:
             self._ids = {(int(text, 16), len(text) > STANDARD_DIGITS) for text in ids}
         except (TypeError, ValueError) as error:
             raise ValueError(f"ids: {error}") from error
+        self._answers = _lengths(answers)
         self._parts: dict[tuple[int, bool], Part] = {}
 
     def translate(self, frame: Frame) -> Frame | None:
@@ -68,7 +76,22 @@ class IsoTp:
             return None
         return self._whole(frame, data, part.length)
 
-    @staticmethod
-    def _whole(frame: Frame, data: bytes, length: int) -> Frame:
+    def _whole(self, frame: Frame, data: bytes, length: int) -> Frame | None:
+        stated = next((n for head, n in self._answers.items() if data.startswith(head)), None)
+        if stated is None or data[0] == NEGATIVE:
+            return None  # to a question that is none of ours, or no answer
+        if length != stated or len(data) < length:
+            raise BadFrame("answer", f"{frame.can_id:X}: {length} bytes, not {stated}")
         payload = bytes([length & 0xFF]) + data[:length]
         return frame._replace(data=payload.ljust(max(64, wire_length(len(payload))), b"\0"))
+
+
+def _lengths(answers: Mapping[object, object]) -> dict[bytes, int]:
+    """Return the length of each answer by its first bytes, the longest of these first."""
+    found = {}
+    for text, length in answers.items():
+        head = bytes.fromhex(str(text))
+        if not head or type(length) is not int or not len(head) <= length <= LONGEST_ANSWER:
+            raise ValueError(f"answers: {text} = {length!r} is no length of such an answer")
+        found[head] = length
+    return dict(sorted(found.items(), key=lambda each: -len(each[0])))

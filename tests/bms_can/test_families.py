@@ -111,8 +111,12 @@ def test_a_family_that_cannot_serve_is_refused_at_load(tmp_path: Path) -> None:
         ("nobody", {}, "profile.family: no package has 'nobody'"),
         ("broken", {}, "profile.family: broken: "),
         ("masked", {"mask": 300}, "family: mask: 300 is no byte"),
-        ("isotp", {}, 'family: needs ids = ["7BB"] and nothing else'),
-        ("isotp", {"ids": ["xyz"]}, "family: ids: "),
+        ("isotp", {}, 'family: needs ids = ["7BB"], answers = { "6101" = 41 } and nothing else'),
+        ("isotp", {"ids": ["7BB"], "answers": {}}, "family: needs ids"),
+        ("isotp", {"ids": ["xyz"], "answers": ANSWERS}, "family: ids: "),
+        ("isotp", {"ids": ["7BB"], "answers": {"61": True}}, "family: answers: 61 = True"),
+        ("isotp", {"ids": ["7BB"], "answers": {"6101": 1}}, "family: answers: 6101 = 1"),
+        ("isotp", {"ids": ["7BB"], "answers": {"6": 9}}, "family: "),
     ):
         with pytest.raises(BadProfile) as caught:
             read(tmp_path, *READ_ONLY, ("profile.family", name), ("family", options))
@@ -124,9 +128,12 @@ def test_without_a_family_nothing_is_in_the_way(tmp_path: Path) -> None:
     assert type(intake_of(*read(tmp_path))) is Intake
 
 
+ANSWERS = {"6101": 10, "6102": 16, "62F190": 3, "62": 5}
+
+
 def answers(*texts: str, gap_s: float = 0.01) -> list[bytes | str | None]:
     """Return what ISO-TP makes of the frames of one identifier."""
-    family = IsoTp({"ids": ["7BB"]})
+    family = IsoTp({"ids": ["7BB"], "answers": ANSWERS})
     found: list[bytes | str | None] = []
     for number, text in enumerate(texts):
         one = Frame(number * gap_s, 0x7BB, extended=False, data=bytes.fromhex(text))
@@ -145,11 +152,29 @@ def test_isotp_puts_an_answer_together() -> None:
         None, bytes.fromhex("0A610102030405060708 01".replace(" ", "")),
     ]  # fmt: skip
     assert answers("0362F190AAAAAAAA") == [bytes.fromhex("0362F190")]
+    assert answers("0562F191AABBFFFF") == [bytes.fromhex("0562F191AABB")]
+
+
+@pytest.mark.parametrize(
+    ("frame", "made"),
+    [
+        ("037F2278AAAAAAAA", None),  # "response pending": comes before each slow answer
+        ("037F2212AAAAAAAA", None),
+        ("036103", None),  # somebody else's question
+        ("00", None),
+        ("0362F1", "BadFrame"),  # fewer bytes than it says
+        ("0261010000000000", "BadFrame"),  # the battery says less than the profile counts on
+        ("0462F19001AAAAAA", "BadFrame"),
+    ],
+)
+def test_isotp_takes_no_filling_for_a_value(frame: str, made: str | None) -> None:
+    """A short or a negative answer, filled up, would be zeros as fresh as real ones."""
+    assert answers(frame) == [made]
 
 
 def test_isotp_uses_no_answer_with_a_hole() -> None:
     """A lost frame, a pause, a start in the middle: no answer rather than a wrong one."""
-    first, second, third = "1010610102030405", "2106070809101112", "2213141516171819"
+    first, second, third = "1010610202030405", "2106070809101112", "2213141516171819"
     assert answers(first, third) == [None, "BadFrame"]
     assert answers(first, third, second) == [None, "BadFrame", None]
     assert answers(first, second, third, gap_s=2.0) == [None, "BadFrame", None]
@@ -161,4 +186,4 @@ def test_isotp_uses_no_answer_with_a_hole() -> None:
 def test_isotp_lets_others_pass() -> None:
     """Frames with other identifiers are returned as they are."""
     other = Frame(1.0, 0x7BC, extended=False, data=b"\x10\x20")
-    assert IsoTp({"ids": ["7BB"]}).translate(other) is other
+    assert IsoTp({"ids": ["7BB"], "answers": ANSWERS}).translate(other) is other
