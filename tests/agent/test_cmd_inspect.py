@@ -198,7 +198,7 @@ def test_the_first_sentence_claims_no_more_than_was_seen() -> None:
     """The right DBC; another one; one of which hardly anything is heard."""
     frames = recorded()
     strange = [
-        Frame(frames[0].at_s + number / 10, 0x700, extended=False, data=bytes(8))
+        frames[0]._replace(at_s=frames[0].at_s + number / 10, can_id=0x1700, data=bytes(8))
         for number in range(200)
     ]
     little = [frame for frame in frames if frame.can_id == 0x1803E5F4]
