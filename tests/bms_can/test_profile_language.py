@@ -10,6 +10,7 @@ from bms_can.intake import Intake
 from bms_can.profile import CommandCode, OperatingStatus
 from bms_can.profile_load import load_profile
 from bms_can.status import BmsStatus, derive_status
+from bms_can.timeline import Timeline
 from tests.bms_can.test_simulator import Bench
 from tests.bms_can.tiny import DBC, GONE, Toml, changed, read, write
 
@@ -233,3 +234,18 @@ def test_the_simulator_has_such_a_relay_too(tmp_path: Path) -> None:
     bench.pack.switch(CommandCode.CLOSE_CONTACTOR)
     told += [bench.pass_time(1.0).operating, bench.pass_time(3.0).operating]
     assert told == [1, None, 2]
+
+
+def test_values_without_a_status(tmp_path: Path) -> None:
+    """`unknown`: no status ever; a timeline says why as soon as the battery was heard."""
+    rule = ("operating_status", {"unknown": "only the charge is known"})
+    profile, database = read(tmp_path, rule, ("alarms", GONE), *NO_COMMANDS)
+    frames = [
+        Frame(10.0 + number, can_id, extended=False, data=bytes(8))
+        for number, can_id in enumerate((STATE, ALARMS, STATE, STATE))
+    ]
+    told = [each.status for each in Timeline(profile, database).run(frames)]
+    assert {each.operating for each in told} == {None}
+    reasons = [each.why for each in told]
+    assert reasons[0] == "not heard yet: State, Alarms"
+    assert "only the charge is known" in reasons
