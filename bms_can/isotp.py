@@ -10,7 +10,7 @@ answers = { "6101" = 41 }, the first bytes of each answer, and how many bytes it
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from bms_can.errors import BadFrame
 from bms_can.frame import Frame
@@ -38,15 +38,16 @@ class IsoTp:
 
     def __init__(self, options: Mapping[str, object]) -> None:
         ids, answers = options.get("ids"), options.get("answers")
-        if not isinstance(ids, list) or not isinstance(answers, dict):
-            raise ValueError(NEEDS)
-        if not ids or not answers or set(options) != {"ids", "answers"}:
+        given = isinstance(ids, list) and isinstance(answers, dict) and ids and answers
+        if not given or set(options) != {"ids", "answers"}:
             raise ValueError(NEEDS)
         try:
-            self._ids = {(int(text, 16), len(text) > STANDARD_DIGITS) for text in ids}
+            self._ids = {
+                (int(text, 16), len(text) > STANDARD_DIGITS) for text in cast("list[str]", ids)
+            }
         except (TypeError, ValueError) as error:
             raise ValueError(f"ids: {error}") from error
-        self._answers = _lengths(answers)
+        self._answers = _lengths(cast("dict[object, object]", answers))
         self._parts: dict[tuple[int, bool], Part] = {}
 
     def translate(self, frame: Frame) -> Frame | None:
