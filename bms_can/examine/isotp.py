@@ -4,11 +4,14 @@ Such frames are questions and answers of a diagnostic tool. The DBC's signals li
 that was put together again, not in a frame.
 """
 
+from collections import Counter
+
 import numpy as np
 import numpy.typing as npt
 
 FIRST, FLOW = 1, 3  # kinds; 0 is a single frame, 2 a consecutive one
 LEAST_FRAMES, LEAST_BYTES = 6, 3
+READ_BY_ID, READ_LOCAL = 0x62, 0x61  # positive answers
 
 
 def carries_isotp(data: npt.NDArray[np.uint8]) -> bool:
@@ -27,6 +30,22 @@ def carries_isotp(data: npt.NDArray[np.uint8]) -> bool:
     whole = [_is_whole(data[index:]) for index in starts[:-1]]  # the last may be cut off
     last = _is_whole(data[starts[-1] :])
     return sum(whole) + last >= max(1.0, 0.9 * len(whole))
+
+
+def messages_in(data: npt.NDArray[np.uint8]) -> list[str]:
+    """Return the kinds of long messages: service, identifier and length, the most frequent first.
+
+    A positive answer of UDS repeats what was asked for: 62 and two bytes (ISO 14229-1), 61 and one
+    byte in the older KWP (ISO 14230-3).
+    """
+    first = data[data[:, 0] >> 4 == FIRST]
+    kinds: Counter[str] = Counter()
+    for row in first.tolist():
+        length = (row[0] & 0xF) << 8 | row[1]
+        asked = {READ_BY_ID: row[3:5], READ_LOCAL: row[3:4]}.get(row[2], [])
+        name = " ".join([f"{row[2]:02X}", *([bytes(asked).hex().upper()] if asked else [])])
+        kinds[f"{name} ({length} bytes)"] += 1
+    return [name for name, _ in kinds.most_common()]
 
 
 def _is_whole(data: npt.NDArray[np.uint8]) -> bool:

@@ -87,13 +87,13 @@ def _channels(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _isotp(evidence: Evidence) -> Iterator[Finding]:
-    log = evidence.log
-    found = [stream for stream in evidence.streams() if stream.isotp]
-    if found:
-        frames = sum(stream.frames for stream in found)
-        values: Numbers = {"ids": listed([evidence.stream_name(stream) for stream in found])}
-        first = min(stream.first_line for stream in found)
-        yield Finding("isotp", Weight.LOOK, "", 0.99, frames, log.frames, None, first, values)
+    for stream in evidence.streams():
+        if stream.isotp:
+            values: Numbers = {"messages": listed(stream.messages, 6)}
+            yield Finding(
+                "isotp", Weight.LOOK, evidence.stream_name(stream), 0.99, stream.frames,
+                stream.frames, None, stream.first_line, values,
+            )  # fmt: skip
 
 
 def _j1939(evidence: Evidence) -> Iterator[Finding]:

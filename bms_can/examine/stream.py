@@ -9,7 +9,7 @@ import numpy.typing as npt
 from bms_can.examine.checksums import Checksum, find_checksum
 from bms_can.examine.counters import LEAST_ROWS, Counter, find_counters
 from bms_can.examine.fields import FieldGuess, guess_fields
-from bms_can.examine.isotp import carries_isotp
+from bms_can.examine.isotp import carries_isotp, messages_in
 from bms_can.examine.timing import Timing
 
 SAMPLE = 512  # consecutive payloads from which counters and checksums are guessed
@@ -49,6 +49,7 @@ class Stream:
         changed: OR of all bits that were not as in the first frame, as bytes.
         counters, checksum: guessed from a sample, counted on all frames since.
         isotp: the sample is a long message cut into frames.
+        messages: kinds of these long messages.
         fields: which bytes move together in the sample.
     """
 
@@ -63,6 +64,7 @@ class Stream:
         self.counters: list[Counter] = []
         self.checksum: Checksum | None = None
         self.isotp = False
+        self.messages: list[str] = []
         self.fields: list[FieldGuess] = []
         self._likely = likely
         self._first: Bytes | None = None
@@ -107,6 +109,7 @@ class Stream:
         sample = np.concatenate([part.data for part in parts])[:SAMPLE]
         if len(sample) and size:
             self.isotp = self.isotp or carries_isotp(sample)
+            self.messages = messages_in(sample) if self.isotp else []
         if len(sample) >= LEAST_ROWS and size and not self.isotp:
             self.counters = find_counters(sample)
             self.checksum = find_checksum(sample, self.key.can_id, self._likely)

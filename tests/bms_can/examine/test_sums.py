@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bms_can.examine.fields import guess_fields
-from bms_can.examine.isotp import carries_isotp
+from bms_can.examine.isotp import carries_isotp, messages_in
 from bms_can.examine.series import MOST, Grid
 from bms_can.examine.timing import BINS, Timing
 
@@ -101,6 +101,7 @@ def test_long_diagnostic_messages_are_seen() -> None:
     """Of any length, over the wrap of the frame number; the last may be cut off."""
     frames = isotp(62, 8, 200, 62)
     assert carries_isotp(frames)
+    assert messages_in(frames)[0] == "01 (62 bytes)"
     assert carries_isotp(frames[:-3])
 
 
