@@ -64,7 +64,7 @@ def database() -> Database:
     return load(DBC)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     drawn=st.lists(runs, max_size=5), size=st.sampled_from([1, 7, 50, 1000]), known=st.booleans()
 )
