@@ -35,14 +35,14 @@ class Run(NamedTuple):
     seed: int
     size: int
     channel: str
-    count: int
+    number: int
 
     def frames(self) -> Iterator[Frame]:
         """Yield them."""
-        for number in range(self.count):
-            each = (self.seed * (place + 1) * (1 + number * (place % 3)) for place in range(64))
+        for turn in range(self.number):
+            each = (self.seed * (place + 1) * (1 + turn * (place % 3)) for place in range(64))
             data = bytes(value & 0xFF for value in each)[: self.size]
-            at_s = max(0.0, self.start_s + number * self.step_s)
+            at_s = max(0.0, self.start_s + turn * self.step_s)
             yield Frame(at_s, self.can_id, self.can_id > 0x7FF, data, self.channel)
 
 
@@ -54,7 +54,7 @@ runs = st.builds(
     seed=st.integers(0, 255),
     size=lengths,
     channel=st.sampled_from(["", "can0", "can1"]),
-    count=st.integers(1, 60),
+    number=st.integers(1, 60),
 )
 
 
