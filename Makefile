@@ -116,4 +116,4 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-lock .venv-mutants mutants build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
+	rm -rf .venv .venv-lock .venv-mutants .venv-bench $(KERNEL) mutants build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
