@@ -87,7 +87,7 @@ class Gate:
             read_only=device.read_only,
             lockout=box.lockout,
             tx_unsafe=device.control.unsafe,
-            bus=device.bus_doubt(),
+            bus=device.bus_doubt() or device.control.stuck,
             foreign=device.control.foreign,
             journal=box.journal,
             sent=tuple(self.sent),
@@ -102,7 +102,7 @@ class Gate:
         if code is CommandCode.OPEN_CONTACTOR:
             return False
         control = self._device.control
-        bus = control.unsafe or control.foreign or self._device.bus_doubt()
+        bus = control.unsafe or control.stuck or control.foreign or self._device.bus_doubt()
         return bool(bus or self._lockout() or self.journal_fault)
 
     def remember(self, code: CommandCode, now_s: float) -> None:

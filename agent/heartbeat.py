@@ -2,7 +2,8 @@
 
 Renewed by the control thread, so that a control loop that hangs ends it. At most one frame is on
 its way: while the last one has not come back the bus does not take them, and more would only wait
-in a queue (reliability rule 21). One that is lost latches nothing: it asks for nothing.
+in a queue (reliability rule 21). One that is lost latches nothing: it asks for nothing. But what is
+sent behind it would come late, so no close goes out until a heartbeat has come back again.
 """
 
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from agent.clock import Clock
 from agent.device import Device
-from agent.echoes import ECHO_S
+from agent.echoes import ECHO_S, LONGEST_WAIT_S
 from agent.errors import JournalFailed
 from bms_can.errors import FrameRefused, SendFailed
 from bms_can.frame import Frame
@@ -41,6 +42,9 @@ class HeartbeatSender:
         plan: what is sent.
         clock: time.
         lockout: returns the local lock-out, "" while there is none; raises JournalFailed.
+        doubt: returns why a frame could be late or lost on the bus, "" while all is well; None:
+            what stops a close. Where devices share a bus that would be too much: two of them, each
+            waiting for the other's lost heartbeat, would wait for ever.
 
     Attributes:
         beats: loop passes, for the watchdog.
@@ -48,17 +52,23 @@ class HeartbeatSender:
     """
 
     def __init__(
-        self, device: Device, plan: HeartbeatPlan, clock: Clock, lockout: Callable[[], str]
+        self,
+        device: Device,
+        plan: HeartbeatPlan,
+        clock: Clock,
+        lockout: Callable[[], str],
+        doubt: Callable[[], str] | None = None,
     ) -> None:
         self._device = device
         self._clock = clock
         self._lockout = lockout
+        self._doubt = doubt or device.bus_doubt
         self._lease = Heartbeat(plan)
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._renewed_s = -RENEW_S
         self._last: Frame | None = None
-        self._before = 0
+        self._before, self._sent_s = 0, 0.0
         self._pause_s = FIRST_PAUSE_S
         self.beats = 0
         self.trouble = ""
@@ -113,7 +123,7 @@ class HeartbeatSender:
         return (
             (f"local lock-out: {lockout}" if lockout else "")
             or (f"latched: {latched}" if latched else "")
-            or device.bus_doubt()
+            or self._doubt()
         )
 
     def _send(self, frame: Frame, now_s: float) -> None:
@@ -123,20 +133,25 @@ class HeartbeatSender:
         except (FrameRefused, SendFailed) as error:
             self.trouble, self._last = str(error), None
             return
+        self._sent_s = self._clock.monotonic_s()
         self.trouble, self._last = "", frame if self._device.echo else None
 
     def _is_lost(self, now_s: float) -> bool:
         """Tell whether to wait: the last frame is still on its way, or its pause is not over."""
-        last = self._last
+        last, control = self._last, self._device.control
         if last is None:
             return False
-        if self._device.control.outstanding(last) <= self._before:
-            self._last, self._pause_s = None, FIRST_PAUSE_S
+        drained_s = control.drained_s  # before the look at what came
+        if control.outstanding(last) <= self._before:
+            self._last, self._pause_s, control.stuck = None, FIRST_PAUSE_S, ""
             return False
-        if now_s - last.at_s < ECHO_S:
+        waited_s = now_s - self._sent_s
+        if waited_s < ECHO_S:
             return True
         self.trouble = LOST
-        if now_s - last.at_s < self._pause_s:
+        if drained_s > self._sent_s + ECHO_S or waited_s > LONGEST_WAIT_S:
+            control.stuck = f"heartbeat: {LOST}"
+        if waited_s < self._pause_s:
             return True
         self._last, self._pause_s = None, min(2 * self._pause_s, LONGEST_PAUSE_S)
         return False

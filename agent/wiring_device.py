@@ -51,9 +51,9 @@ class Bus:
         A lost frame of any device may still wait in the queue that all of them share.
         """
         lost = (
-            f"{other}: {sender.unsafe}"
+            f"{other}: {sender.unsafe or sender.stuck}"
             for other, sender in self.senders.items()
-            if other != uid and sender.unsafe
+            if other != uid and (sender.unsafe or sender.stuck)
         )
         return self.receiver.doubt or next(lost, "")
 
@@ -109,7 +109,7 @@ def build_link(shared: Shared, loaded: Loaded, bus: Bus) -> Link:
     observer = _observer(shared, device, deliverer)
     foreign, record = partial(_note_foreign, uid), shared.recorder.tap(uid)
     loop = ControlLoop(device, observer, executor, clock, foreign, record)
-    heartbeat = _heartbeat(loaded, device, shared)
+    heartbeat = _heartbeat(loaded, device, shared, bus)
     loop.each_pass = _each_pass(Latches(device, shared.journal, clock), heartbeat)
     bus.fan.takes += (loop.take,)
 
@@ -140,12 +140,13 @@ def build_link(shared: Shared, loaded: Loaded, bus: Bus) -> Link:
     )
 
 
-def _heartbeat(loaded: Loaded, device: Device, shared: Shared) -> HeartbeatSender | None:
+def _heartbeat(loaded: Loaded, device: Device, shared: Shared, bus: Bus) -> HeartbeatSender | None:
     """Return what sends the heartbeat; None unless the battery wants one and a person, too."""
     plan = loaded.profile.heartbeat
     if plan is None or not loaded.config.heartbeat or device.read_only:
         return None
-    return HeartbeatSender(device, plan, shared.clock, partial(lockout_text, shared.journal))
+    lockout = partial(lockout_text, shared.journal)
+    return HeartbeatSender(device, plan, shared.clock, lockout, lambda: bus.receiver.doubt)
 
 
 def _each_pass(latches: Latches, heartbeat: HeartbeatSender | None) -> Callable[[], None]:

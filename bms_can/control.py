@@ -25,6 +25,8 @@ class ControlPort:
         ids: our control identifiers, as (id, extended); only frames with these concern `hear`.
         unsafe: why nothing but safe frames may be sent any more, "" while all is well. Set when a
             frame did not come back: it may still be waiting in a queue (reliability rule 21).
+        stuck: why a frame that asks for nothing may still be waiting there, "" while none is known
+            to. It ends by itself, when the next one comes back.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class ControlPort:
         self.ids = guard.ids
         self._sent_by: Port | None = None
         self.unsafe = ""
+        self.stuck = ""
 
     @property
     def foreign(self) -> str:
@@ -97,4 +100,4 @@ class ControlPort:
         """A person has checked the bus: forget the foreign master and the lost frame."""
         with self._lock:
             self._guard.unlatch()
-            self.unsafe = ""
+            self.unsafe = self.stuck = ""

@@ -13,6 +13,7 @@ from agent.clock import FakeClock, SystemClock
 from agent.config import load
 from agent.device import Device
 from agent.errors import BadConfig, JournalFailed
+from agent.gate import Gate
 from agent.heartbeat import LOST, HeartbeatSender, allowed
 from agent.wiring import build
 from bms_can.bus import Port
@@ -21,7 +22,7 @@ from bms_can.frame import Frame
 from bms_can.guard import Guard, Heard
 from bms_can.heartbeat import LEASE_S
 from bms_can.intake import Intake
-from bms_can.profile import Profile
+from bms_can.profile import CommandCode, Profile
 from tests.agent.rig import Wire
 from tests.bms_can import tiny
 
@@ -58,6 +59,11 @@ class Bench:
         )
         assert profile.heartbeat is not None
         self.beat = HeartbeatSender(self.device, profile.heartbeat, self.clock, self.look)
+
+    @property
+    def now_s(self) -> float:
+        """The time of the bench [s]."""
+        return self.clock.monotonic_s()
 
     def look(self) -> str:
         """Return the lock-out, or fail."""
@@ -292,3 +298,37 @@ def test_hours_without_an_answer_fill_no_queue(bench: Bench) -> None:
         bench.control.send(beat, bench.clock.monotonic_s())
     bench.run(200.0)
     assert bench.run(120.0) <= 2
+
+
+def test_no_close_goes_out_behind_a_lost_heartbeat(bench: Bench) -> None:
+    """The way to the bus is known not to work: a close would come out late. It ends by itself."""
+    gate = Gate(bench.device, str)
+    bench.run(1.0)
+    bench.wire.held = True
+    bench.run(0.3)
+    assert bench.control.stuck == ""  # can-rx may lag behind: its queue was not seen empty
+    bench.run(0.5)
+    (bus,) = (
+        check
+        for check in gate.checks(CommandCode.CLOSE_CONTACTOR, gate.situation(bench.now_s))
+        if check.rule == "bus"
+    )
+    assert (bus.passed, bus.value) == (False, f"heartbeat: {LOST}")
+    assert gate.stops(CommandCode.CLOSE_CONTACTOR)
+    assert not gate.stops(CommandCode.OPEN_CONTACTOR)
+    bench.wire.held = False
+    bench.run(3.0)
+    assert bench.control.stuck == ""
+    assert not gate.stops(CommandCode.CLOSE_CONTACTOR)
+
+
+def test_a_heartbeat_is_lost_at_once_when_the_queue_was_seen_empty(bench: Bench) -> None:
+    """What can-rx knows for sure needs no half second."""
+    bench.run(1.0)
+    bench.wire.held = True
+    bench.run(0.15)
+    bench.wire.drained_s = bench.now_s
+    bench.run(0.05)
+    assert bench.control.stuck
+    bench.control.clear()
+    assert not bench.control.stuck

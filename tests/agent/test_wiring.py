@@ -200,3 +200,7 @@ def test_a_lost_frame_stops_the_closes_of_all_on_its_bus(tmp_path: Path) -> None
         assert [check.value for check in checks if check.rule == "bus"] == ["BAT-1: no echo"]
         assert other.gate.stops(CommandCode.CLOSE_CONTACTOR)
         assert not other.gate.stops(CommandCode.OPEN_CONTACTOR)
+        first.device.control.clear()
+        assert not other.gate.stops(CommandCode.CLOSE_CONTACTOR)
+        first.device.control.stuck = "heartbeat"
+        assert [link.gate.stops(CommandCode.CLOSE_CONTACTOR) for link in system.links] == [True] * 2
