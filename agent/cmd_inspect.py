@@ -4,6 +4,7 @@ import json
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 from agent.cmd_profile_new import draft_text
@@ -31,6 +32,8 @@ def main(arguments: Namespace) -> int:
         raise BadInput("--draft-profile", ["needs --dbc"])
     if arguments.draft_profile is not None and arguments.draft_profile.exists():
         raise BadInput(str(arguments.draft_profile), ["exists already; it is not overwritten"])
+    if arguments.html is not None:
+        import_module("agent.render_html")  # what is missing is said before the work, not after
     watch = _Watch(profile, database)
     chunks = watch.run(scan(arguments.log))
     channel = arguments.channel or (profile.channel if profile else None)
