@@ -66,7 +66,7 @@ class HeardFacts:
         unknown: identifiers that it has not, as text.
         missing: required messages of the profile that did not come; None without a profile.
         doubts: messages that do not look like the DBC says, with the reason.
-        bad: frames that changed nothing, by reason; None: the profile has nothing to check them by.
+        bad: frames that changed nothing, by reason; None: none came that could be checked.
         periods: of messages with a cycle time.
         control: our own control identifiers that somebody used; ours: an agent runs here.
         status: what the profile makes of it, for people.

@@ -84,14 +84,14 @@ HEARD_RULES: Sequence[Rule[HeardFacts]] = (
     ),
     Rule(
         "contents",
-        lambda facts: None if facts.percent_known is None else dict(facts.doubts),
+        lambda facts: dict(facts.doubts) if facts.percent_known else None,
         lambda doubts, _: wrong_if(doubts, WARN),
         lambda _, facts: (
             "; ".join(f"{name}: {why}" for name, why in facts.doubts.items())
             or "lengths and values are those of the DBC"
         ),
         lambda _: "is this the DBC of this firmware? bms-agent replay on a recording says more",
-        unseen="no DBC was given",
+        unseen="no DBC was given, or no frame of it came",
         applies=_heard,
     ),
     Rule(
@@ -121,7 +121,7 @@ HEARD_RULES: Sequence[Rule[HeardFacts]] = (
             or "every frame was good"
         ),
         lambda _: "[[integrity]] of the profile, or a broken sender",
-        unseen="no profile was given, or it has no [[integrity]]",
+        unseen="no profile was given, or nothing came that its [[integrity]] checks",
         applies=_heard,
     ),
     Rule(

@@ -96,6 +96,7 @@ def _with_profile(
         intake.take(frame)
     came = {(frame.can_id, frame.extended) for frame in heard.frames}
     ids = {name: _key(database, name) for name in profile.required}
+    sealed = {_key(database, name) for name in profile.integrity}
     control = {(entry.can_id, entry.extended) for entry in profile.guard}
     status = derive_status(
         intake.table.snapshot(), profile, heard.end_s, listening_since_s=heard.frames[0].at_s
@@ -105,7 +106,7 @@ def _with_profile(
     return replace(
         facts,
         missing=tuple(name for name, key in ids.items() if key not in came),
-        bad=dict(intake.bad) if intake.bad or profile.integrity else None,
+        bad=dict(intake.bad) if intake.bad or sealed & came else None,
         control=tuple(_text(key) for key in sorted(control & came)),
         status=None if words is None else f"{words}, {_alarms(status.alarm_count)}",
     )

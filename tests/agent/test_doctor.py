@@ -33,6 +33,7 @@ from agent.errors import CloudError
 from agent.sqlite_file import MIB
 from bms_can.frame import Frame
 from bms_can.link import LinkState
+from bms_can.profile import IntegrityRule
 from tests.bms_can import tiny
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -295,8 +296,10 @@ def test_a_profile_without_counters_and_checksums_proves_none(tmp_path: Path) ->
     before = HeardFacts("candump", 1.0)
     frame = Frame(1.0, 0x100, extended=False, data=bytes(8))
     rule = "counters and checksums"
+    sealed = {"State": IntegrityRule("State", "mode", 256, None, None)}
     for integrity, data, verdict in (
-        (profile.integrity, bytes(8), OK),
+        (sealed, bytes(8), OK),
+        (profile.integrity, bytes(8), UNKNOWN),  # of Control, which did not come
         ({}, bytes(8), UNKNOWN),
         ({}, bytes(7), WARN),
     ):
@@ -305,3 +308,8 @@ def test_a_profile_without_counters_and_checksums_proves_none(tmp_path: Path) ->
         assert (
             verdicts(HEARD_RULES, judge_recording(before, heard, database, tried))[rule] is verdict
         )
+
+
+def test_no_frame_of_the_dbc_proves_nothing_about_its_contents() -> None:
+    """Of what did not come nobody can say that it is as the DBC says."""
+    assert verdicts(HEARD_RULES, replace(HEARD, percent_known=0.0))["contents"] is UNKNOWN
