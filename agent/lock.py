@@ -44,8 +44,13 @@ def only_one(state_dir: Path) -> Iterator[None]:
 
 def held(state_dir: Path) -> bool | None:
     """Tell whether an agent holds the directory, without touching it; None: it cannot be told."""
+    found = [_is_locked(state_dir / LOCK_FILE), _is_locked(state_dir)]
+    return True if True in found else (None if None in found else False)
+
+
+def _is_locked(path: Path) -> bool | None:
     try:
-        handle = os.open(state_dir / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     except OSError:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import JournalFailed
-from agent.lock import LOCK_FILE, AlreadyRunning, only_one
+from agent.lock import LOCK_FILE, AlreadyRunning, held, only_one
 
 
 def test_a_missing_directory_is_made_for_its_owner_only(tmp_path: Path) -> None:
@@ -38,3 +38,14 @@ def test_a_place_that_is_no_directory_is_an_error_of_ours(tmp_path: Path) -> Non
     (tmp_path / "file").touch()
     with pytest.raises(JournalFailed, match=LOCK_FILE), only_one(tmp_path / "file" / "state"):
         pytest.fail("held what is not there")
+
+
+def test_an_agent_is_seen_though_its_lock_file_was_deleted(tmp_path: Path) -> None:
+    """`send` must not take the bus of a running agent for nobody's."""
+    assert held(tmp_path) is False
+    with only_one(tmp_path):
+        assert held(tmp_path) is True
+        (tmp_path / LOCK_FILE).unlink()
+        assert held(tmp_path) is True
+    assert held(tmp_path) is False
+    assert held(tmp_path / "nowhere") is False
