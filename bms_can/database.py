@@ -18,7 +18,7 @@ from cantools.database.can import Message, Signal
 
 from bms_can.databasefile import FORMATS, decoded, parsed
 from bms_can.errors import BadDatabase, BadValue
-from bms_can.layout import field_of, overlaps
+from bms_can.layout import FLOAT_FORMATS, field_of, overlaps
 from bms_can.scaling import is_finite
 
 Key = tuple[int, bool]  # (CAN id, extended)
@@ -200,7 +200,9 @@ def usable_signals(
         for signal in message.signals:
             name = f"{message.name}.{signal.name}"
             field = field_of(message, signal)
-            if field is None:
+            if signal.conversion.is_float and signal.length not in FLOAT_FORMATS:
+                notes.append(f"{name}: a float of {signal.length} bits; not decoded")
+            elif field is None:
                 notes.append(f"{name}: does not fit into its message; not decoded")
             elif not is_finite(field, signal):
                 notes.append(f"{name}: its factor or offset is no usable number; not decoded")

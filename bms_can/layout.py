@@ -64,7 +64,7 @@ class Page(NamedTuple):
 
 
 def field_of(message: Message, signal: Signal) -> Field | None:
-    """Return the place of a signal, or None if it does not fit into its message."""
+    """Return the place of a signal, None if it lies outside or is a float of no known length."""
     little = signal.byte_order == "little_endian"
     first = signal.start
     if not little:
@@ -73,6 +73,8 @@ def field_of(message: Message, signal: Signal) -> Field | None:
     if first < 0 or signal.length < 1 or first + signal.length > 8 * message.length:
         return None
     is_float = signal.conversion.is_float
+    if is_float and signal.length not in FLOAT_FORMATS:
+        return None
     sign = 1 << (signal.length - 1) if signal.is_signed and not is_float else 0
     mask = (1 << signal.length) - 1
     return Field(message.length, little, shift, mask, sign, signal.length, is_float)
