@@ -219,14 +219,14 @@ def believes_in_sending(patch: pytest.MonkeyPatch) -> None:
 
 def dies_of_a_frame(patch: pytest.MonkeyPatch) -> None:
     """A frame of the wrong length ends the receiving thread."""
-    take = SignalTable.update
+    take = SignalTable.postpone
 
-    def fragile(self: SignalTable, message: str, samples: Any, frame: Frame) -> None:  # noqa: ANN401 - as the original
+    def fragile(self: SignalTable, message: str, frame: Frame) -> None:
         if message == "BAU_Faults" and frame.data[0]:
             raise KeyError(message)
-        take(self, message, samples, frame)
+        take(self, message, frame)
 
-    patch.setattr(SignalTable, "update", fragile)
+    patch.setattr(SignalTable, "postpone", fragile)
 
 
 class Bite(NamedTuple):
