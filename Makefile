@@ -5,7 +5,7 @@ SETUP := .venv/.ready
 LOOPS := bms_can/columnar/kernel_digits.h bms_can/columnar/kernel_text.c bms_can/columnar/kernel_fields.c
 KERNEL := bms_can/columnar/libkernel.so
 
-.PHONY: demo demos test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry socketcan socketcan-long bench-live bench-replay bench-export export-kill columnar-proof kernel false-findings setup lock clean
+.PHONY: demo demos test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry socketcan socketcan-long bench-live bench-replay bench-export export-kill columnar-proof columnar-sanitized kernel false-findings setup lock clean
 demo: $(SETUP)
 	$(BIN)/bms-agent demo
 
@@ -64,6 +64,10 @@ LINES ?= 1000000
 FRAMES ?= 1000000
 columnar-proof: $(SETUP) $(KERNEL)
 	$(BIN)/python -m bench.columnar_proof --lines $(LINES) --frames $(FRAMES)
+
+# The compiled loops under the address and undefined-behaviour sanitizers.
+columnar-sanitized: $(SETUP)
+	$(BIN)/python -m bench.columnar_sanitize
 
 # Us and others on one log of N frames. The others are installed into .venv-bench.
 bench-replay: $(SETUP) $(KERNEL)
