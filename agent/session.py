@@ -20,6 +20,7 @@ from bms_can.signals import Signals
 from bms_can.table import Watch
 
 NEVER_S = float("inf")
+HELD_UP_S = 0.005  # a send takes well below a millisecond
 AGAIN_S = 0.5  # between two tries of an open that the bus did not take
 
 
@@ -80,9 +81,18 @@ class Session:
             return Step(CommandState.FAILED, Reason.GUARD_REFUSED, str(error))
         except SendFailed as error:
             return self._not_taken(run, plan, error)
-        if self._clock.monotonic_s() >= run.command.deadline_s:
-            run.trouble = "the process was held up: the frame left as the command's life ended"
+        self._note_hold_up(run, plan)
         return None
+
+    def _note_hold_up(self, run: Run, plan: CommandPlan) -> None:
+        """What came while the send was held up came before the frame left: it proves nothing."""
+        now_s = self._clock.monotonic_s()
+        if now_s - run.sent_s > HELD_UP_S:
+            self.close(run)
+            run.sent_s = now_s
+            self._watch(run, plan, now_s)
+        if now_s >= run.command.deadline_s:
+            run.trouble = "the process was held up: the frame left as the command's life ended"
 
     def _not_taken(self, run: Run, plan: CommandPlan, error: SendFailed) -> Step | None:
         """Return how a command ends whose first frame nobody took; None: an open tries again.

@@ -584,3 +584,25 @@ def test_a_doubt_after_the_first_frame_ends_the_lease(rig: Rig) -> None:
     rig.run(3.0)
     assert len(rig.frames(CLOSE)) == sent == 1
     assert rig.state(identity) is not S.REJECTED
+
+
+def test_what_came_while_the_send_was_held_up_proves_nothing(rig: Rig) -> None:
+    """Somebody closes by hand before our frame leaves, and the battery never hears ours."""
+    send = rig.wire.send
+    left_s: list[float] = []
+    rig.wire.deaf = True
+
+    def slow(frame: Frame) -> None:
+        if not left_s:
+            rig.pack.command(CLOSE, rig.clock.monotonic_s())
+            rig.bus_goes_on(2.0)
+            left_s.append(rig.clock.monotonic_s())
+        send(frame)
+
+    rig.wire.send = slow  # type: ignore[method-assign]  # the wire of a slow box
+    identity = rig.do(CLOSE, 3.0)
+    assert rig.state(identity) is S.SUCCEEDED
+    proof = next(e for e in rig.journal.events(identity) if e.state is S.SUCCEEDED)
+    frames = proof.evidence["confirmed_by"]
+    assert isinstance(frames, list)
+    assert min(each["at_s"] for each in frames) > left_s[0]
