@@ -1,12 +1,13 @@
 """One file of an export, Parquet or CSV: written once, hashed on the way, synced before it counts.
 
-Encodings were measured (docs/logs.md): small integers and names as dictionaries, times as deltas,
-all other values plain. No threads: one core is one core, and the bytes are always the same.
+Encodings were measured: names and numbers of few bits as dictionaries, times as deltas, all other
+numbers plain. No threads: one core is one core, and the bytes are always the same.
 """
 
 import hashlib
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -16,7 +17,6 @@ import pyarrow.parquet
 
 LEVELS = {"zstd": 1, "snappy": None, "none": None}  # of each compression, for Parquet
 BUFFER_BYTES = 1 << 16  # of each open file; a long DBC has hundreds open
-DICTIONARY_BITS = 8  # a dictionary pays off for integers of few values, and costs for all others
 
 
 class Written(NamedTuple):
@@ -64,14 +64,16 @@ class _Hashed(io.RawIOBase):
 
 
 class _Parquet:
-    def __init__(self, path: Path, schema: pa.Schema, compression: str) -> None:
+    def __init__(
+        self, path: Path, schema: pa.Schema, compression: str, dictionaries: Sequence[str]
+    ) -> None:
         self._file = _Hashed(path)
         self._writer = pa.parquet.ParquetWriter(
             self._file,
             schema,
             compression=compression,
             compression_level=LEVELS[compression],
-            use_dictionary=[each.name for each in schema if _few_values(each.type)],
+            use_dictionary=list(dictionaries),
             column_encoding={
                 each.name: "DELTA_BINARY_PACKED"
                 for each in schema
@@ -100,12 +102,18 @@ class _Csv:
         return self._file.finish()
 
 
-def _few_values(kind: pa.DataType) -> bool:
-    if pa.types.is_integer(kind):
-        return int(kind.bit_width) <= DICTIONARY_BITS
-    return bool(pa.types.is_dictionary(kind) or pa.types.is_boolean(kind))
+def open_table(
+    path: Path, schema: pa.Schema, kind: str, compression: str, dictionaries: Sequence[str]
+) -> TableFile:
+    """Begin a file that is not there yet.
 
-
-def open_table(path: Path, schema: pa.Schema, kind: str, compression: str) -> TableFile:
-    """Begin a file that is not there yet; `kind` is one of export_plan.FORMATS."""
-    return _Csv(path, schema) if kind == "csv" else _Parquet(path, schema, compression)
+    Args:
+        path: of the file.
+        schema: of its tables.
+        kind: one of export_plan.FORMATS.
+        compression: one of export_plan.COMPRESSIONS.
+        dictionaries: columns of few distinct values.
+    """
+    if kind == "csv":
+        return _Csv(path, schema)
+    return _Parquet(path, schema, compression, dictionaries)

@@ -29,6 +29,7 @@ GROUPS_BYTES = 160 << 20  # of the row groups that fill up at once, one for each
 GROUP_BYTES = (
     16 << 20
 )  # of one, before compression; short groups of many columns cost time and space
+DICTIONARY_BITS = 12  # on the bus: 4096 values at most
 GROUP_ROWS = (1024, 131_072)
 US_PER_S = 1_000_000
 US_PER_DAY = 86_400 * US_PER_S
@@ -58,6 +59,7 @@ class Field(NamedTuple):
         dtype: of a value.
         unit: as the DBC names it.
         choices: raw value -> name, of a text.
+        bits: of the signal on the bus.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Field(NamedTuple):
     dtype: DType = np.dtype(np.float64)
     unit: str = ""
     choices: tuple[tuple[int, str], ...] = ()
+    bits: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,8 @@ def _value_fields(
     for key, name in zip(keys, own, strict=True):
         signal = database.signals[key][1]
         unit = signal.unit or ""
-        found.append(Field(name, Kind.VALUE, key, signal.name, dtypes[key], unit))
+        value = Field(name, Kind.VALUE, key, signal.name, dtypes[key], unit, bits=signal.length)
+        found.append(value)
         if choices := _choices(signal):
             found.append(Field(free(name + TEXT), Kind.TEXT, key, signal.name, choices=choices))
     return found
@@ -162,6 +166,16 @@ def group_rows(fields: Sequence[Field], tables: int = 1) -> int:
     least, most = GROUP_ROWS
     room = min(GROUP_BYTES, GROUPS_BYTES // max(1, tables))
     return max(least, min(most, room // row_bytes // least * least))
+
+
+def dictionaries(fields: Sequence[Field]) -> tuple[str, ...]:
+    """Return the names of the columns of few distinct values, which take less room by number."""
+    return tuple(
+        each.name
+        for each in fields
+        if each.kind in (Kind.CHANNEL, Kind.TEXT)
+        or (each.kind is Kind.VALUE and each.bits <= DICTIONARY_BITS)
+    )
 
 
 def message_folder(message: str, day: int) -> str:

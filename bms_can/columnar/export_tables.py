@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from bms_can.columnar.export_file import TableFile, open_table
-from bms_can.columnar.export_plan import Field, group_rows
+from bms_can.columnar.export_plan import Field, dictionaries, group_rows
 from bms_can.columnar.export_rows import Block, ChannelNames, RowGroups
 from bms_can.columnar.export_table import TableMaker, schema_of
 from bms_can.errors import BadInput
@@ -49,6 +49,7 @@ class Sheet:
         self.schema: pa.Schema = schema_of(fields, metadata)
         self.maker = TableMaker(fields, self.schema)
         self.group_rows = group_rows(fields, tables)
+        self.dictionaries = dictionaries(fields)
 
 
 @dataclass(slots=True)
@@ -131,8 +132,9 @@ class Tables:
 
     def _write(self, table: _Open, block: Block) -> None:
         if table.file is None:
-            path = self.folder / table.temporary
-            table.file = open_table(path, table.sheet.schema, self.kind, self.compression)
+            sheet, path = table.sheet, self.folder / table.temporary
+            named = (self.kind, self.compression, sheet.dictionaries)
+            table.file = open_table(path, sheet.schema, *named)
         rows = table.sheet.maker.table(block, self.channels.names)
         table.rows += len(rows)
         table.file.write(rows)
