@@ -70,6 +70,11 @@ class Intake:
             self.decoded += 1
             self.table.refresh(*seen, frame)
             return self._is_news(seen[0], frame)
+        strangers = self.unknown.get(frame[1:3])
+        if strangers is not None:
+            self.frames += 1
+            self.unknown[frame.can_id, frame.extended] = strangers + 1
+            return False
         accepted = self.accept(frame)
         if accepted is None:
             return False

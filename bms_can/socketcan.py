@@ -36,6 +36,7 @@ BUFFER_BYTES = 4 << 20  # the kernel doubles it: some 11,000 frames, 1.2 s of a 
 PACE_S = 0.01  # wake-ups, not frames, are the cost of a busy bus
 MOST_BATCHES = 16  # 2,048 frames; then the receiver looks at the time
 LOOK_S = 0.5
+ALMOST_S = 0.001  # a wait that ends early by this is over
 
 
 class SetUp(Protocol):
@@ -95,7 +96,7 @@ class SocketCanPort(Port):
         self._was_off = False
         self._quiet = ""
         self._waiting: deque[Frame] = deque()
-        self.drained_s = self._empty_s = self._read_s = self._clock_s()
+        self.drained_s = self._empty_s = self._busy_until_s = self._clock_s()
         self._looked_s = -LOOK_S
         self._link = self._outside.ask(channel)
         self.counts.buffer_bytes = self._enlarge()
@@ -132,12 +133,12 @@ class SocketCanPort(Port):
         return self._waiting.popleft() if self._waiting else None
 
     def receive_many(self, timeout_s: float) -> Sequence[Frame]:
-        """See Port. Waits at least `PACE_S` since the last look, so that frames come in batches."""
+        """See Port. After frames it waits `PACE_S`, so that on a busy bus they come in batches."""
         self.drained_s = self._empty_s  # only now: what was read then has been handed on
         now_s = self._clock_s()
         end_s = now_s + timeout_s
         while True:
-            early_s = self._read_s + PACE_S - now_s
+            early_s = self._busy_until_s - now_s
             if 0 < early_s <= PACE_S:
                 self._outside.sleep(early_s)
             try:
@@ -146,8 +147,10 @@ class SocketCanPort(Port):
             except (OSError, ValueError) as error:
                 # ValueError: a socket that another thread closed.
                 raise BusDown(f"{self._channel}: {error}") from error
-            now_s = self._read_s = self._clock_s()
-            if frames or now_s >= end_s:
+            now_s = self._clock_s()
+            if frames:
+                self._busy_until_s = now_s + PACE_S
+            if frames or now_s >= end_s - ALMOST_S:
                 return frames
             self.drained_s = self._empty_s
 
