@@ -157,6 +157,18 @@ BUS_RULES: Sequence[Rule[BusFacts]] = (
         applies=_real,
     ),
     Rule(
+        "echo",
+        _link("echo"),
+        lambda echo, facts: wrong_if(facts.commands and not echo, WARN),
+        lambda echo, _: (
+            "a frame comes back when it was sent"
+            if echo
+            else "a frame comes back when it was queued: that proves nothing"
+        ),
+        lambda _: 'another adapter; with this one "sent" means no more than queued',
+        applies=_real,
+    ),
+    Rule(
         "receive buffer",
         lambda facts: facts.rmem_max,
         lambda size, facts: wrong_if(size < facts.rmem_wanted, WARN),
