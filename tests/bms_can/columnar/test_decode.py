@@ -39,8 +39,31 @@ BO_ 512 Mux: 8 X
 BO_ 513 Word: 8 X
  SG_ all : 0|64@1+ (1,0) [0|0] "" X
  SG_ twice : 0|64@1+ (2,0) [0|0] "" X
+BO_ 514 Half: 8 X
+ SG_ all : 0|64@1+ (0.5,0) [0|0] "" X
+BO_ 515 FlippedHalf: 8 X
+ SG_ all : 7|64@0+ (0.5,0.25) [0|0] "" X
+BO_ 516 Real: 8 X
+ SG_ small : 0|32@1- (1,0) [0|0] "" X
+ SG_ scaled : 32|32@1- (1,0.5) [0|0] "" X
+BO_ 517 FlippedReal: 8 X
+ SG_ small : 7|32@0- (1,0) [0|0] "" X
+ SG_ tiny : 39|16@0- (1,0) [0|0] "" X
+ SG_ least : 55|16@0- (3,0) [0|0] "" X
+BO_ 518 Double: 8 X
+ SG_ all : 0|64@1- (1,0) [0|0] "" X
+SIG_VALTYPE_ 516 small : 1;
+SIG_VALTYPE_ 516 scaled : 1;
+SIG_VALTYPE_ 517 small : 1;
+SIG_VALTYPE_ 517 tiny : 1;
+SIG_VALTYPE_ 517 least : 1;
+SIG_VALTYPE_ 518 all : 2;
 VAL_ 256 mode 0 "off" 1 "on" ;
 """
+CORNERS = (
+    *("8000000000000000", "8000000080008000", "7F800000FF800000", "7FC000017F800001"),
+    *("FFFFFFFFFFFFFFFF", "7FFFFFFFFFFFFFFF", "00000001000103FF", "7FF0000000000001"),
+)
 
 
 @pytest.fixture(params=["kernel", "numpy"], autouse=True)
@@ -84,6 +107,22 @@ def test_random_databases_as_the_live_codec(tmp_path: Path, seed: int, *, overla
     found = by_columns(Decoder(database), chunk_of(sent), live=True)
     for frame, one, other in zip(sent, found, by_codec(database, sent), strict=True):
         assert same(one, other), (frame, one, other)
+
+
+def test_corners_of_numbers(database: Database) -> None:
+    """Zeros with a sign, infinities, NaN, subnormals, and 64 bits without a sign."""
+    payloads = [bytes.fromhex(corner) for corner in CORNERS]
+    sent = [
+        Frame(0, can_id, False, data)  # noqa: FBT003 - Frame's order
+        for can_id in range(514, 519)
+        for payload in payloads
+        for data in (payload, payload[::-1])
+    ]
+    found = by_columns(Decoder(database), chunk_of(sent), live=False)
+    for frame, one, other in zip(sent, found, by_cantools(database, sent), strict=True):
+        assert same(one, other), (frame, one, other)
+    found = by_columns(Decoder(database), chunk_of(sent), live=True)
+    assert all(map(same, found, by_codec(database, sent)))
 
 
 def test_types_are_narrow(database: Database) -> None:

@@ -58,6 +58,8 @@ def _same(path: Path, **options: int) -> None:
     """Compare with the slow parser: frames with their lines, and faults with theirs."""
     chunks = list(scan(path, **options))
     told, counts = _told(chunks)
+    behind = [np.arange(chunk.data.shape[1]) >= chunk.length[:, None] for chunk in chunks]
+    assert not any(chunk.data[empty].any() for chunk, empty in zip(chunks, behind, strict=True))
     expected = list(entries(path))
     assert told == [each for each in expected if isinstance(each[1], Frame)]
     bad = [each for _, each in expected if isinstance(each, BadLogLine)]
@@ -99,6 +101,17 @@ def test_borders_between_blocks_and_chunks(
     """Wherever a block or a chunk ends, nothing is lost, doubled, or read as two lines."""
     monkeypatch.setattr(module, "BLOCK_BYTES", size)
     _same(log(text(size, 800)), chunk_frames=7)
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\r", b" R\r\n"])
+def test_an_end_of_two_characters_on_a_border(
+    log: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch, end: bytes
+) -> None:
+    """CR LF is one end of a line, also where a block ends between the two."""
+    path = log(12 * (GOOD.strip() + end))
+    for size in range(64, 64 + 2 * len(GOOD)):
+        monkeypatch.setattr(module, "BLOCK_BYTES", size)
+        _same(path)
 
 
 def test_is_what_open_log_gives(log: Callable[[bytes], Path]) -> None:
@@ -174,6 +187,8 @@ def test_width_follows_the_payloads(log: Callable[[bytes], Path]) -> None:
     ]
     assert chunks[1].data[0].tolist() == [0xAB] * 64
     assert chunks[1].data[1].tolist() == [0x11, 0x22] + 62 * [0]
+    eight = b"(1.000000) can0 123#FFFFFFFFFFFFFFFF\n"
+    _same(log(20 * (fd + eight)), chunk_frames=4)
     assert chunks[2].data[2].tolist() == [0x11, 0x22] + 6 * [0]
 
 
