@@ -2,7 +2,7 @@
 
 One call brings up to `BATCH` frames with their kernel time stamps, their flags and the number of
 frames that the kernel had to throw away; a recv() for each frame costs more than all the work on it
-(docs/adr/0011). Any datagram socket will do, so tests and bench need no CAN in the kernel.
+(docs/adr/0012). Any datagram socket will do, so tests and bench need no CAN in the kernel.
 
 Layouts: linux/can.h (struct can_frame, canfd_frame), recvmmsg(2), cmsg(3).
 """
