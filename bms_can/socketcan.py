@@ -32,7 +32,7 @@ from bms_can.port import Port
 from bms_can.rawcan import SO_RXQ_OVFL, Batch, FrameReader, Moment, frame_bytes
 
 SO_RCVBUFFORCE = 33
-BUFFER_BYTES = 4 << 20  # the kernel doubles it: some 11,000 frames, 1.2 s of a full 1 Mbit/s bus
+BUFFER_BYTES = 8 << 20  # the kernel doubles it: some 22,000 frames, 2.4 s of a full 1 Mbit/s bus
 PACE_S = 0.01  # wake-ups, not frames, are the cost of a busy bus
 MOST_BATCHES = 16  # 2,048 frames; then the receiver looks at the time
 LOOK_S = 0.5
