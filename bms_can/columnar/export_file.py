@@ -40,7 +40,7 @@ class _Hashed(io.RawIOBase):
     """A new file that knows the SHA-256 of its bytes."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("xb", buffering=BUFFER_BYTES)
+        self._file = path.open("xb", buffering=0)
         self._digest = hashlib.sha256()
         self._at = 0
 
@@ -50,14 +50,16 @@ class _Hashed(io.RawIOBase):
     def write(self, data: bytes) -> int:  # type: ignore[override]  # Arrow hands over bytes only
         self._digest.update(data)
         self._at += len(data)
-        return self._file.write(data)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+        return len(data)
 
     def tell(self) -> int:
         return self._at
 
     def finish(self) -> Written:
         """Make it durable."""
-        self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
         return Written(self._at, self._digest.hexdigest())
@@ -68,8 +70,9 @@ class _Parquet:
         self, path: Path, schema: pa.Schema, compression: str, dictionaries: Sequence[str]
     ) -> None:
         self._file = _Hashed(path)
+        self._stream = pa.BufferedOutputStream(pa.PythonFile(self._file, "w"), BUFFER_BYTES)
         self._writer = pa.parquet.ParquetWriter(
-            self._file,
+            self._stream,
             schema,
             compression=compression,
             compression_level=LEVELS[compression],
@@ -86,19 +89,22 @@ class _Parquet:
 
     def close(self) -> Written:
         self._writer.close()
+        self._stream.flush()
         return self._file.finish()
 
 
 class _Csv:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._file = _Hashed(path)
-        self._writer = pa.csv.CSVWriter(self._file, schema)
+        self._stream = pa.BufferedOutputStream(pa.PythonFile(self._file, "w"), BUFFER_BYTES)
+        self._writer = pa.csv.CSVWriter(self._stream, schema)
 
     def write(self, table: pa.Table) -> None:
         self._writer.write_table(table)
 
     def close(self) -> Written:
         self._writer.close()
+        self._stream.flush()
         return self._file.finish()
 
 

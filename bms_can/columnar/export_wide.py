@@ -22,7 +22,6 @@ from bms_can.columnar.export_tables import Part, Sheet, Tables
 from bms_can.columnar.wide import Grid, News, Times, stretches
 from bms_can.database import Database, cycle_time_ms
 from bms_can.errors import BadInput
-from bms_can.profile_load import LEAST_DEADLINE_S, PERIODS_OF_GRACE
 
 LONGEST_AGE_US = 10**16  # three hundred years
 MOST_STRETCHES = 1000  # of one channel: a clock that goes back more often is no clock
@@ -147,6 +146,11 @@ def _age_us(database: Database, key: str, options: Options, period_us: int) -> i
 
     A message without a cycle time is known until the next instant only.
     """
+    from bms_can.profile_load import (  # noqa: PLC0415 - slow to import, and for wide tables only
+        LEAST_DEADLINE_S,
+        PERIODS_OF_GRACE,
+    )
+
     if options.max_age_s is not None:
         return min(round(options.max_age_s * US_PER_S), LONGEST_AGE_US)
     message, signal = database.signals[key]
