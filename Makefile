@@ -5,7 +5,7 @@ SETUP := .venv/.ready
 LOOPS := bms_can/columnar/kernel_digits.h bms_can/columnar/kernel_text.c bms_can/columnar/kernel_fields.c
 KERNEL := bms_can/columnar/libkernel.so
 
-.PHONY: demo demos test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry socketcan socketcan-long bench-live bench-replay bench-export export-kill columnar-proof columnar-sanitized kernel false-findings setup lock clean
+.PHONY: demo demos test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry socketcan socketcan-long bench-live soak fuzz-raw bench-replay bench-export export-kill columnar-proof columnar-sanitized kernel false-findings setup lock clean
 demo: $(SETUP)
 	$(BIN)/bms-agent demo
 
@@ -39,6 +39,13 @@ bench-timeline: $(SETUP)
 
 bench-live: $(SETUP)
 	$(BIN)/python -m bench.live
+
+HOURS ?= 24
+soak: $(SETUP)
+	$(BIN)/python -m bench.soak --hours $(HOURS)
+
+fuzz-raw: $(SETUP)
+	$(BIN)/python -m bench.fuzz_raw $(if $(N),--messages $(N))
 
 power-cut: $(SETUP)
 	$(BIN)/python -m bench.power_cut $(N)
