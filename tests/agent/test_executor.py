@@ -310,6 +310,7 @@ def test_a_withdrawal_in_time(rig: Rig, code: CommandCode, at: CommandState) -> 
     rig.offer(code, "one")
     rig.run(1.0)
     assert rig.outcome("one") == (S.CANCELLED, R.CANCELLED_BY_PLATFORM)
+    assert rig.entry("one").detail == "withdrawn before any frame"
     assert rig.frames() == []
 
 

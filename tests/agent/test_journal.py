@@ -132,9 +132,23 @@ def way_to(state: CommandState) -> tuple[CommandState, ...]:
     return ways[state]
 
 
+def test_each_write_returns_what_is_kept(journal: Journal) -> None:
+    """The entry that a write returns is the one that a later look finds."""
+    accepted = journal.accept(command(), STAMP)
+    assert accepted._replace(new=False) == journal.entry("c1")
+    assert journal.advance("c1", S.GATED, STAMP) == journal.entry("c1")
+    assert [event.detail for event in journal.events("c1")] == ["", ""]
+    terms = journal.events("c1")[0].evidence
+    assert sorted(terms) == ["boot_id", "code", "deadline_s", "device_uid", "issued_by", "version"]
+    why = Reason.LOCAL_LOCKOUT
+    last = journal.advance("c1", S.REJECTED, STAMP, reason=why, detail="closed by hand")
+    assert last == journal.entry("c1")
+    assert (last.reason, last.detail) == (why, "closed by hand")
+
+
 def test_unknown_command(journal: Journal) -> None:
     """A step of a command that was never accepted is a bug."""
-    with pytest.raises(UnknownCommand):
+    with pytest.raises(UnknownCommand, match="nobody"):
         journal.advance("nobody", S.GATED, STAMP)
     assert journal.entry("nobody") is None
 
