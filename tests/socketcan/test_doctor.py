@@ -10,7 +10,7 @@ import pytest
 from agent.cli import main
 from bms_can.netlink import read_link
 from tests.socketcan.adapter import Adapter
-from tests.socketcan.stage import sh
+from tests.socketcan.nodes import sh
 
 NAME = "vcan7"
 Found = dict[str, dict[str, str]]

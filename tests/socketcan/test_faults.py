@@ -7,7 +7,8 @@ and that no control frame went by that nobody had asked for. The limits are in `
 import time
 from collections.abc import Callable
 
-from tests.socketcan.stage import SLCAN, VCAN, Stage, sh
+from tests.socketcan.nodes import sh
+from tests.socketcan.stage import SLCAN, VCAN, Stage
 
 
 def lived_through(

@@ -11,7 +11,7 @@ import pytest
 
 from bms_can.frame import Frame
 from bms_can.logfile import open_log
-from tests.socketcan.stage import sh
+from tests.socketcan.nodes import sh
 
 LOG = Path(__file__).parents[1] / "data" / "ess_bau" / "half_minute.log"
 BUS = "vcan9"

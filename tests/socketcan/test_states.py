@@ -3,7 +3,8 @@
 import subprocess
 import time
 
-from tests.socketcan.stage import CLOSE, OPEN, SLCAN, Stage, clock_s
+from tests.socketcan.nodes import clock_s
+from tests.socketcan.stage import CLOSE, OPEN, SLCAN, Stage
 
 LISTEN_S = 3.0  # reliability rule 23
 
@@ -118,7 +119,7 @@ def test_a_full_transmit_queue(scene: Stage) -> None:
     full = subprocess.run(filler, capture_output=True, text=True, check=False)  # noqa: S603 - can-utils
     assert "No buffer space" in full.stderr
     step = scene.outcome(scene.command(SLCAN, OPEN))
-    assert step["state"] in {"failed", "rejected"}, step
+    assert step["state"] in {"failed", "rejected"}, (step, scene.words())
     assert "No buffer space" in step["detail"], step
     assert scene.newest(SLCAN).connected
     before = len(scene.slcan.sent)

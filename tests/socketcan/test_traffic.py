@@ -12,7 +12,8 @@ import pytest
 from bms_can.frame import frame_text
 from bms_can.profile_load import load_profile
 from bms_can.simulator import Simulator
-from tests.socketcan.stage import CLOSE, OPEN, PROFILE, VCAN, Stage, sh
+from tests.socketcan.nodes import PROFILE, sh
+from tests.socketcan.stage import CLOSE, OPEN, VCAN, Stage
 
 FULL_S = float(os.environ.get("FULL_BUS_S", "15"))  # `make socketcan-long`: 600
 FULL_PER_S = 3816.8  # 500 kbit/s, extended identifier, 8 bytes, no stuff bits (131 bits a frame)
