@@ -118,10 +118,10 @@ class Stage:
         """Wait until a status is withdrawn; return after how long [s]."""
         return self.await_report(uid, lambda told: not told.connected, since_s, seconds) - since_s
 
-    def command(self, uid: str, code: int) -> str:
+    def command(self, uid: str, code: int, life_s: float = 10.0) -> str:
         """Hand out a command; return its id."""
         identity = f"c{next(self._numbers)}"
-        self.platform.command(uid, identity, code)
+        self.platform.command(uid, identity, code, life_s)
         return identity
 
     def outcome(self, identity: str, seconds: float = 30.0) -> dict[str, Any]:
