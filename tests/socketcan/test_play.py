@@ -16,7 +16,7 @@ from tests.socketcan.nodes import sh
 LOG = Path(__file__).parents[1] / "data" / "ess_bau" / "half_minute.log"
 BUS = "vcan9"
 SECONDS = 4.0
-WORST_S = 0.1  # a kernel inside a process on a busy machine; canplayer is not better there
+WORST_S = 0.3  # a kernel inside a process on a busy machine; canplayer is not better there
 
 
 @pytest.fixture
