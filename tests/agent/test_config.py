@@ -296,6 +296,7 @@ def test_a_box_has_room_for_sixteen_batteries(write: Write) -> None:
 def test_a_heartbeat_contradicts_read_only(write: Write) -> None:
     """Off by default; on only for a device that may send."""
     assert load(write(GOOD), {}).devices[0].heartbeat is False
-    assert load(write(GOOD.replace("read_only = false", "read_only = false\nheartbeat = true")), {})
+    switched_on = GOOD.replace("read_only = false", "read_only = false\nheartbeat = true")
+    assert load(write(switched_on), {}).devices[0].heartbeat is True
     (found,) = mistakes(write(GOOD.replace("read_only = false", "heartbeat = true")))
     assert "heartbeat: sends frames: it needs read_only = false" in found

@@ -38,7 +38,7 @@ def demos(started_demos: Started) -> dict[str, Ended]:
     return ended
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_the_story_is_proven(demos: dict[str, Ended]) -> None:
     """On a good battery every step is proven, exit 0, and nothing is said on stderr."""
     good = demos[""]
@@ -50,7 +50,7 @@ def test_the_story_is_proven(demos: dict[str, Ended]) -> None:
     assert "the command is rejected" in good.out, "a close with a latched fault"
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_battery_that_can_only_be_read(demos: dict[str, Ended]) -> None:
     """Its status follows it, each command is rejected, and not one frame is sent."""
     found = demos[BATTERY]
@@ -60,7 +60,7 @@ def test_a_battery_that_can_only_be_read(demos: dict[str, Ended]) -> None:
     assert "ok every frame on the bus was the battery's" in found.out
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_each_step_comes_with_a_line_to_type(demos: dict[str, Ended]) -> None:
     """A person can do the same: the curl lines carry the three documented commands."""
     lines = [line for line in demos[""].out.splitlines() if " curl " in line]
@@ -68,7 +68,7 @@ def test_each_step_comes_with_a_line_to_type(demos: dict[str, Ended]) -> None:
         assert any(f'"command": {command}' in line for line in lines)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_missing_proof_is_named(demos: dict[str, Ended]) -> None:
     """When the battery ignores the close the demonstration fails, and says what was not seen."""
     bad = demos["ignore_close"]
