@@ -14,14 +14,14 @@ demos: $(SETUP)
 	for profile in dbc/*.toml; do $(BIN)/bms-agent demo --battery $$profile --once --plain || exit 1; done
 
 test: $(SETUP) $(KERNEL)
-	$(BIN)/python -m pytest -n 3
+	$(BIN)/python -m pytest -n 2
 
 check: $(SETUP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 # The full size of the experiments that `make test` runs small; minutes.
 proofs: $(SETUP)
-	$(BIN)/python -m pytest -m proof -rP
+	$(BIN)/python -m pytest -n 2 -m proof -rP
 
 cover: $(SETUP)
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered

@@ -15,7 +15,7 @@ from tests.simulation.world import World
 MIB = 1024 * 1024
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_t31_a_million_random_frames() -> None:
     """No error comes out, and nothing is claimed that valid frames do not say."""
     found = fuzz(1_000_000, seed=31)

@@ -9,6 +9,8 @@ from tests.simulation.invariants import CLOSE, Violation
 from tests.simulation.plants import PLANTS, Bite, Plant, skips_the_second_look
 from tests.simulation.world import World
 
+pytestmark = pytest.mark.proof
+
 MOST_WORLDS = 80  # some bugs need a rare moment; mostly 1 to 8 worlds suffice
 
 

@@ -71,6 +71,7 @@ def test_a_new_command_does_go_out(recording: Recording) -> None:
             assert made.sent
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(("instead", "kinds"), [(NORMAL, {"lost"}), (OFF, {"lost", "corrupt"})])
 def test_less_safety_is_found_out(instead: dict[str, str], kinds: set[str]) -> None:
     """With synchronous=NORMAL rows are lost, with OFF files are corrupt: the experiment sees it."""
@@ -80,6 +81,7 @@ def test_less_safety_is_found_out(instead: dict[str, str], kinds: set[str]) -> N
     assert kinds <= wrong.keys()
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("rewriting", [True, False])
 def test_power_goes_after_a_failed_sync(*, rewriting: bool) -> None:
     """A sync that failed costs its own commit at most; without the rewriting, later ones too."""
