@@ -14,7 +14,7 @@ demos: $(SETUP)
 	for profile in dbc/*.toml; do $(BIN)/bms-agent demo --battery $$profile --once --plain || exit 1; done
 
 test: $(SETUP) $(KERNEL)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 check: $(SETUP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -25,6 +25,10 @@ def test_no_promise_is_broken() -> None:
 def test_a_hundred_thousand_steps() -> None:
     """10^5 steps: no promise is broken, and each was really put to the test by every fault."""
     total = many(seed=1, steps=100_000)
+    rare = tuple(sorted(set(FAULTS) - set(total.tally)))  # chance leaves one out now and then
+    for seed in range(1000, 1010):
+        if set(rare) - set(total.tally):
+            episode(seed, total, favoured=rare)
     assert total.found == [], "\n".join(str(found) for found in total.found)
     assert total.steps >= 100_000
     assert set(total.checks) == PROMISES

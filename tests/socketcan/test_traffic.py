@@ -112,7 +112,9 @@ def test_queue_overrun(scene: Stage) -> None:
     lost, got = after["lost"] - before["lost"], after["frames"] - before["frames"]
     assert lost > 0
     scene.healthy(VCAN, time.monotonic())
-    scene.row("vcan: receive queue overrun", None, healthy_s, 0, f"{got} read, {lost} counted lost")
+    note = f"{got} read, {lost} counted lost"
+    # The 22,000 frames that wait are read first; this guest takes 10 to 70 us for each.
+    scene.row("vcan: receive queue overrun", None, healthy_s, 0, note, limit_s=6.0)
     assert abs(40_001 - got - lost) < 100  # the battery said something meanwhile
 
 
