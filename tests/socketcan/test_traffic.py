@@ -115,7 +115,8 @@ def test_queue_overrun(scene: Stage) -> None:
     note = f"{got} read, {lost} counted lost"
     # The 22,000 frames that wait are read first; this guest takes 10 to 70 us for each.
     scene.row("vcan: receive queue overrun", None, healthy_s, 0, note, limit_s=6.0)
-    assert abs(40_001 - got - lost) < 100  # the battery said something meanwhile
+    said = got + lost - 40_001  # by the battery, some 52 frames a second, until all was read
+    assert 0 <= said < 60 * (healthy_s + 1.0)
 
 
 def test_a_babbling_node(scene: Stage, tmp_path: Path) -> None:
