@@ -27,6 +27,7 @@ SLACK_S = 60.0
 LATCHED_AFTER_S = 8.0  # by then the box has written the doubt down, for its next start too
 STALE_S = 30.0  # the platform shows nothing older
 DEADLINE_S = 1.0  # the longest limit of a required message
+ROUNDING_S = 1e-6
 STEADY_S = 3.0
 CLOSE_WINDOW_S, RESET_WINDOW_S = 600.0, 3600.0
 TOLERANCE_S = 0.003  # the platform counts whole milliseconds
@@ -265,7 +266,8 @@ class Invariants:
     def _succeeded(self, step: Step) -> None:
         code, now_s = self.issued[step.command_id].code, self.now_s()
         if step.reason == "no-op":
-            seen = self.witness.since(deciding(code), now_s - DEADLINE_S)
+            oldest_s = now_s - DEADLINE_S - ROUNDING_S  # a frame is stamped when it was read
+            seen = self.witness.since(deciding(code), oldest_s)
             shown = bool(seen) and shows(code, seen[-1])
             self._must(shown, "proof", f"no-op of {code}, but the bus does not show it")
             return
