@@ -92,3 +92,11 @@ def test_nothing_is_sent_within_three_seconds_after_bus_off(
             found.done(act, now_s, "" if allowed else "no right")
         if found.text(now_s) == "":
             assert now_s - last_s >= LISTEN_S - 1e-9
+
+
+def test_nothing_done_changes_nothing() -> None:
+    """To do nothing is noted as that."""
+    found = BusOff()
+    before = (found.phase, found.until_s, found.recoveries)
+    found.done(Act.NOTHING, 5.0)
+    assert (found.phase, found.until_s, found.recoveries) == before
