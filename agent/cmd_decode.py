@@ -5,8 +5,8 @@ from argparse import Namespace
 from collections import Counter
 
 from bms_can.columnar.choose import chosen_signals
+from bms_can.columnar.chunk import of_channels
 from bms_can.columnar.decode import Decoder
-from bms_can.columnar.export_cells import of_channel
 from bms_can.columnar.lines import Lines
 from bms_can.columnar.scan import scan
 from bms_can.database import load
@@ -27,7 +27,7 @@ def main(arguments: Namespace) -> int:
     for chunk in scan(arguments.log):
         bad.update(chunk.bad_counts)
         if arguments.channel is not None:
-            chunk = of_channel(chunk, {arguments.channel})  # noqa: PLW2901 - the rest is not wanted
+            chunk = of_channels(chunk, {arguments.channel})  # noqa: PLW2901 - the rest is not wanted
         decoded = list(decoder.decode(chunk))
         frames += len(chunk)
         decoded_frames += sum(len(columns.rows) for columns in decoded)

@@ -1,7 +1,7 @@
 """A run of data frames of one log as columns. Times, payloads and lines as in the log's order."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -70,6 +70,17 @@ class Chunk:
     def __len__(self) -> int:
         """Return the number of frames, which can be 0 where there are only bad lines."""
         return len(self.at_s)
+
+
+def of_channels(chunk: Chunk, names: Collection[str]) -> Chunk:
+    """Return the frames of these channels only; the bad lines stay. "" is what names none."""
+    numbers = [number for number, name in enumerate(chunk.channels) if name in names]
+    if len(numbers) == len(chunk.channels):
+        return chunk
+    rows = np.isin(chunk.channel, numbers)
+    if rows.all():
+        return chunk
+    return replace(chunk, **{name: getattr(chunk, name)[rows] for name in TYPES})
 
 
 def frames(chunk: Chunk) -> Iterator[Frame]:

@@ -1,11 +1,8 @@
 """How much of a log its DBC explains, counted on columns: the numbers of `bms_can.coverage`."""
 
-from dataclasses import replace
-
 import numpy as np
-from numpy.typing import NDArray
 
-from bms_can.columnar.chunk import Chunk
+from bms_can.columnar.chunk import Chunk, of_channels
 from bms_can.columnar.decode import Decoder, MessageColumns
 from bms_can.columnar.plan import EXTENDED_BIT
 from bms_can.coverage import KEPT_LINES, Coverage, Doubt
@@ -43,7 +40,8 @@ class ColumnCoverage:
             if len(numbers) < KEPT_LINES:
                 numbers.append(bad.line_number)
         found.frames += len(chunk)
-        ours = _of_channel(chunk, self._channel)
+        channel = self._channel
+        ours = chunk if channel is None else of_channels(chunk, ("", channel))
         found.other_channel += len(chunk) - len(ours)
         if len(ours):
             self._count_ids(ours)
@@ -79,24 +77,6 @@ def _impossible(columns: MessageColumns, signal: str) -> int:
     there = columns.valid[signal]
     total = len(columns.rows) if there is None else int(np.count_nonzero(there))
     return total - int(np.count_nonzero(columns.usable(signal)))
-
-
-def _of_channel(chunk: Chunk, channel: str | None) -> Chunk:
-    """Return the rows of a chunk that are of a channel, or name none."""
-    if channel is None or set(chunk.channels) <= {"", channel}:
-        return chunk
-    names = np.array([name in ("", channel) for name in chunk.channels], np.bool_)
-    kept: NDArray[np.bool_] = names[chunk.channel]
-    return replace(
-        chunk,
-        at_s=chunk.at_s[kept],
-        channel=chunk.channel[kept],
-        can_id=chunk.can_id[kept],
-        extended=chunk.extended[kept],
-        length=chunk.length[kept],
-        data=chunk.data[kept],
-        line=chunk.line[kept],
-    )
 
 
 def _doubtful(database: Database) -> dict[str, list[str]]:

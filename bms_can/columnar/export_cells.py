@@ -1,13 +1,11 @@
 """Decoded columns as cells of a table: which numbers count, and which names go with them."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 from cantools.database.can import Message, Signal
 
-from bms_can.columnar.chunk import Chunk
 from bms_can.columnar.decode import Decoder, MessageColumns
 from bms_can.columnar.export_plan import DTypes, Field, Kind
 from bms_can.columnar.export_rows import Cells, ChoiceIndex, Mask
@@ -82,23 +80,3 @@ def dtypes_of(decoder: Decoder) -> DTypes:
         for plan in decoder.plans
         for name, signal in plan.signals.items()
     }
-
-
-def of_channel(chunk: Chunk, names: Collection[str]) -> Chunk:
-    """Return only the frames of some channels."""
-    numbers = [number for number, name in enumerate(chunk.channels) if name in names]
-    if len(numbers) == len(chunk.channels):
-        return chunk
-    rows = np.flatnonzero(np.isin(chunk.channel, numbers))
-    if len(rows) == len(chunk):
-        return chunk
-    return replace(
-        chunk,
-        at_s=chunk.at_s[rows],
-        channel=chunk.channel[rows],
-        can_id=chunk.can_id[rows],
-        extended=chunk.extended[rows],
-        length=chunk.length[rows],
-        data=chunk.data[rows],
-        line=chunk.line[rows],
-    )

@@ -11,9 +11,9 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
-from bms_can.columnar.chunk import Chunk
+from bms_can.columnar.chunk import Chunk, of_channels
 from bms_can.columnar.decode import Decoder, MessageColumns
-from bms_can.columnar.export_cells import SignalCells, of_channel
+from bms_can.columnar.export_cells import SignalCells
 from bms_can.columnar.export_dir import Entry, new_attempt
 from bms_can.columnar.export_long import LongTables
 from bms_can.columnar.export_plan import LAYOUT, Options
@@ -213,7 +213,7 @@ def _written(task: Task, database: Database, attempt: Path, progress: Progress |
     tally = _Tally()
     for chunk in scan(task.path):
         tally.lines(chunk)
-        chosen = chunk if options.channel is None else of_channel(chunk, {options.channel})
+        chosen = chunk if options.channel is None else of_channels(chunk, {options.channel})
         decoded = list(decoder.decode(chosen))
         tally.columns(chosen, decoded)
         sink.take(chosen, decoded)

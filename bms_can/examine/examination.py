@@ -1,11 +1,9 @@
 """One pass over a log: gather, then judge. Memory does not grow with the log."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
-
-from bms_can.columnar.chunk import Chunk
+from bms_can.columnar.chunk import Chunk, of_channels
 from bms_can.database import Database
 from bms_can.examine.dbc_tally import DbcTally
 from bms_can.examine.finding import Finding, ranked
@@ -54,31 +52,13 @@ def examine(
     log = LogTally(_likely(database))
     dbc = None if database is None else DbcTally(database)
     for chunk in chunks:
-        ours = chunk if channel is None else on_channel(chunk, channel)
+        ours = chunk if channel is None else of_channels(chunk, ("", channel))
         log.feed(ours)
         if dbc is not None:
             dbc.feed(ours)
     log.finish()
     evidence = Evidence(log, dbc, profile, channel)
     return Examination(evidence, ranked(each for judge in JUDGES for each in judge(evidence)))
-
-
-def on_channel(chunk: Chunk, channel: str) -> Chunk:
-    """Return the frames of one channel, and those of no channel, as the live path takes them."""
-    numbers = [n for n, name in enumerate(chunk.channels) if name in ("", channel)]
-    rows = np.isin(chunk.channel, numbers)
-    if rows.all():
-        return chunk
-    return replace(
-        chunk,
-        at_s=chunk.at_s[rows],
-        channel=chunk.channel[rows],
-        can_id=chunk.can_id[rows],
-        extended=chunk.extended[rows],
-        length=chunk.length[rows],
-        data=chunk.data[rows],
-        line=chunk.line[rows],
-    )
 
 
 def _likely(database: Database | None) -> Callable[[int, bool], tuple[int, ...]]:
