@@ -99,8 +99,10 @@ def _interlock_words(rules: InterlockRules) -> str:
 def _status_words(rule: StatusRule) -> str:
     if rule.state is not None:
         return f"from {rule.state.signal}"
+    if rule.unknown:
+        return f"always unknown: {rule.unknown}"
     contactors = [] if rule.contactor is None else [each.signal for each in rule.contactor.signals]
-    words = f"contactor {', '.join(contactors)}"
+    words = f"contactor {', '.join(contactors)}" if contactors else "no contactor feedback"
     if rule.current is None:
         return words
     sign = "charging" if rule.current.sign > 0 else "discharging"

@@ -35,7 +35,8 @@ def main(arguments: Namespace) -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         with closing(open_port(settings, clock.monotonic_s, own_frames=False)) as port:
-            print(f"simulating {arguments.profile} on {where}", flush=True)  # noqa: T201 - the command's output
+            note = f"; {simulator.note}" if simulator.note else ""
+            print(f"simulating {arguments.profile} on {where}{note}", flush=True)  # noqa: T201 - the command's output
             with _ending(stop, arguments.seconds):
                 simulator_bus.run(port, simulator, clock.monotonic_s, stop)
     except (BusDown, SendFailed) as error:

@@ -37,6 +37,10 @@ class Listening(Play):
             Refused: the platform refused a call.
         """
         yield Line("step", f"{self.profile.name} can only be read: {self.profile.read_only_reason}")
+        if self.simulator.note:
+            yield Line("seen", f"the simulated battery: {self.simulator.note}")
+        if self.profile.status.unknown:
+            yield Line("seen", f"operating_status stays unknown: {self.profile.status.unknown}")
         yield Line("curl", self.operator.shell_variables())
         yield Line("curl", self.operator.curl_status())
         yield from self._battery("The battery is heard", lambda _: None, 1)
@@ -91,6 +95,8 @@ def speakable(rule: StatusRule) -> frozenset[OperatingStatus]:
     if rule.state is not None:
         return frozenset(rule.state.states.values())
     flowing = {OperatingStatus.CHARGING, OperatingStatus.DISCHARGING}
+    if rule.unknown:
+        return frozenset()
     if rule.contactor is None:
         return frozenset(flowing | ({rule.at_rest} if rule.at_rest is not None else set()))
     opens = [bool(one.open) for one in rule.contactor.signals]

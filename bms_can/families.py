@@ -11,7 +11,7 @@ path and no text of a profile is ever run. It is imported only when a profile na
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Protocol
+from typing import Protocol, cast
 
 from bms_can.coverage import Coverage
 from bms_can.database import Database
@@ -35,6 +35,23 @@ class Family(Protocol):
 
         Raises:
             BadFrame: this frame breaks the battery's own rules; it is counted by its reason.
+        """
+
+
+class Spoken(Family, Protocol):
+    """A family that a simulated battery can speak: what it hears, turned round.
+
+    Attributes:
+        simulated: in which way a simulated battery is not a real one; for people.
+    """
+
+    simulated: str
+
+    def as_sent(self, frame: Frame) -> list[Frame]:
+        """Return what the bus carries for a frame as the DBC describes it.
+
+        Raises:
+            BadFrame: no battery of this family sends such a frame.
         """
 
 
@@ -75,6 +92,19 @@ def made(profile: Profile) -> Family | None:
         raise BadProfile(profile.path, [f"profile.family: {profile.family}: {error}"]) from error
     except ValueError as error:
         raise BadProfile(profile.path, [f"family: {error}"]) from error
+
+
+def speaker(profile: Profile) -> Spoken | None:
+    """Return what turns the frames of a simulated battery round, None for a profile without family.
+
+    Raises:
+        BadProfile: its family has no `as_sent`, or see `made`.
+    """
+    family = made(profile)
+    if family is not None and not hasattr(family, "as_sent"):
+        why = f"profile.family: {profile.family} cannot be simulated: it has no method as_sent"
+        raise BadProfile(profile.path, [why])
+    return cast("Spoken | None", family)
 
 
 class TranslatingIntake(Intake):

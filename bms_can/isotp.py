@@ -5,6 +5,8 @@ byte of its length, as DBC files for diagnostics count; it is filled up with zer
 CAN FD, so that the DBC's length fits. No zero of the filling may be taken for a value: an answer is
 used only if it has the length that the profile states for it.
 
+A simulated battery (`as_sent`) answers unasked, as it looks on a bus on which somebody asks.
+
 Its table in a profile: [family] ids = ["7BB"], the identifiers of the answers, 3 or 8 digits;
 answers = { "6101" = 41 }, the first bytes of each answer, and how many bytes it has.
 """
@@ -22,6 +24,8 @@ LONGEST_ANSWER = 4095
 NEEDS = 'needs ids = ["7BB"], answers = { "6101" = 41 } and nothing else'
 NEGATIVE = 0x7F  # ISO 14229-1: refused, or not ready yet
 LONGEST_S = 1.0  # between two frames of one answer; N_Cr of the standard
+IN_SINGLE, IN_FIRST, IN_NEXT = 7, 6, 7  # bytes of the answer in a frame of each kind
+FILLING = 0xFF  # what the recorded batteries fill their last frame with
 
 
 class Part(NamedTuple):
@@ -35,6 +39,8 @@ class Part(NamedTuple):
 
 class IsoTp:
     """Puts answers together; see `families.Family`."""
+
+    simulated = "its answers come by themselves; a real battery answers only when somebody asks"
 
     def __init__(self, options: Mapping[str, object]) -> None:
         ids, answers = options.get("ids"), options.get("answers")
@@ -65,6 +71,18 @@ class IsoTp:
             return None
         return self._go_on(frame, self._parts.pop(key, None)) if kind == NEXT else None
 
+    def as_sent(self, frame: Frame) -> list[Frame]:
+        """Return the frames in which a battery sends a whole answer; see `families.Spoken`."""
+        if (frame.can_id, frame.extended) not in self._ids:
+            return [frame]
+        heads = self._answers.items()
+        length = next((n for head, n in heads if frame.data.startswith(head, 1)), None)
+        if length is None:
+            begins = frame.data[1:4].hex().upper()
+            raise BadFrame("answer", f"{frame.can_id:X}: no stated answer begins with {begins}")
+        whole = frame.data[1 : 1 + length].ljust(length, b"\0")
+        return [frame._replace(data=part.ljust(8, bytes([FILLING]))) for part in _parts(whole)]
+
     def _go_on(self, frame: Frame, part: Part | None) -> Frame | None:
         if part is None:
             return None  # listening began in the middle of an answer
@@ -85,6 +103,18 @@ class IsoTp:
             raise BadFrame("answer", f"{frame.can_id:X}: {length} bytes, not {stated}")
         payload = bytes([length & 0xFF]) + data[:length]
         return frame._replace(data=payload.ljust(max(64, wire_length(len(payload))), b"\0"))
+
+
+def _parts(whole: bytes) -> list[bytes]:
+    """Cut an answer into the payloads of its frames."""
+    if len(whole) <= IN_SINGLE:
+        return [bytes([len(whole)]) + whole]
+    first = bytes([FIRST << 4 | len(whole) >> 8, len(whole) & 0xFF]) + whole[:IN_FIRST]
+    starts = range(IN_FIRST, len(whole), IN_NEXT)
+    return [first] + [
+        bytes([NEXT << 4 | number & 0xF]) + whole[start : start + IN_NEXT]
+        for number, start in enumerate(starts, 1)
+    ]
 
 
 def _lengths(answers: Mapping[object, object]) -> dict[bytes, int]:

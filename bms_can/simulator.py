@@ -7,10 +7,11 @@ Works for any profile, because the values of its frames are the profile's own ru
 import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from bms_can.database import Database
 from bms_can.errors import BadFrame, BadProfile
+from bms_can.families import speaker
 from bms_can.frame import Frame
 from bms_can.integrity import Integrity
 from bms_can.layout import Field, field_of, read, write
@@ -32,6 +33,7 @@ class Simulator:
             the reason of a BadFrame.
         answer: the newest answer that was sent, None before the first.
         others: frames heard from others, whatever they are.
+        note: in which way it is not a real battery, "" for none that a person must know.
     """
 
     def __init__(
@@ -46,6 +48,9 @@ class Simulator:
         self._checksums = _checksums(profile, database)
         self._controls = Controls(profile, database)
         self._senders = senders_of(profile, database, now_s)
+        self._family = speaker(profile)
+        self._check_family(profile)
+        self.note = "" if self._family is None else self._family.simulated
         self._ready: list[Frame] = []
         self._told: deque[Callable[[Pack], None]] = deque()
 
@@ -109,7 +114,7 @@ class Simulator:
         return view(self.pack, self.answer, self._answered_counter)
 
     def _frames(self, sender: Sender, shown: View, now_s: float) -> Iterator[Frame]:
-        """Yield the next frame of a message, none while it is silent."""
+        """Yield the next frame of a message, or those of its family; none while it is silent."""
         message, wrong = sender.message, self.pack.misbehaviour
         if hits(wrong.silent, message.name):
             return
@@ -119,7 +124,27 @@ class Simulator:
             data = write(checksum, data, int(read(checksum, data)) ^ 0xFF)
         sender.sent += 1
         sender.counter += not hits(wrong.frozen_counter, message.name)
-        yield Frame(now_s, message.frame_id, message.is_extended_frame, data)
+        frame = Frame(now_s, message.frame_id, message.is_extended_frame, data)
+        yield from [frame] if self._family is None else self._family.as_sent(frame)
+
+    def _check_family(self, profile: Profile) -> None:
+        """Refuse at once a message that its family could not send.
+
+        Raises:
+            BadProfile: see above.
+        """
+        if self._family is None:
+            return
+        shown = self._view()
+        for sender in self._senders:
+            message = sender.message
+            for page in range(len(sender.pages)):
+                data = replace(sender, sent=page).payload(shown)
+                frame = Frame(0.0, message.frame_id, message.is_extended_frame, data)
+                try:
+                    self._family.as_sent(frame)
+                except BadFrame as bad:
+                    raise BadProfile(profile.path, [f"simulator: {message.name}: {bad}"]) from bad
 
 
 def settings_of(profile: Profile) -> PackSettings:

@@ -8,8 +8,8 @@ import pytest
 from agent.demo_listening import Listening, play_for, speakable
 from agent.demo_operator import Operator
 from agent.demo_story import Line, Play, Unproven
+from bms_can.families import intake_of
 from bms_can.frame import Frame
-from bms_can.intake import Intake
 from bms_can.profile import Profile
 from bms_can.profile_load import load_profile
 from bms_can.shipped import profile_path
@@ -29,7 +29,7 @@ class Stage(Operator):
         self.now_s = 1000.0
         self.profile, database = load_profile(profile_path(name))
         self.simulator = Simulator(self.profile, database, now_s=self.now_s)
-        self.intake = Intake(self.profile, database)
+        self.intake = intake_of(self.profile, database)
         self.spoil: Callable[[dict[str, Any]], dict[str, Any]] = dict
 
     def wait(self, seconds: float) -> None:
@@ -67,7 +67,9 @@ class Stage(Operator):
         return list(play.story())
 
 
-@pytest.mark.parametrize("name", ["pylontech", "foxbms2_state", "kona_ev", "victron"])
+@pytest.mark.parametrize(
+    "name", ["pylontech", "foxbms2_state", "kona_ev", "victron", "nissan_leaf_uds"]
+)
 def test_every_step_is_proven(name: str) -> None:
     """The three commands are rejected, and the last line says that nothing was sent."""
     found = Stage(name).play()
@@ -75,6 +77,14 @@ def test_every_step_is_proven(name: str) -> None:
     assert sum("the command is rejected (read-only" in text for text in proofs) == 3
     assert found[-1] == Line("proof", "every frame on the bus was the battery's")
     assert not [line for line in found if line.kind == "missing"]
+
+
+def test_what_cannot_be_shown_is_said() -> None:
+    """Diagnostic answers: unasked here, and no status in them; both stand before the first step."""
+    found = Stage("kona_ev_uds").play()
+    unasked, unknown = [line.text for line in found[1:3] if line.kind == "seen"]
+    assert unasked.endswith("a real battery answers only when somebody asks")
+    assert unknown.startswith("operating_status stays unknown: diagnostic answers tell the charge")
 
 
 def test_a_frame_of_ours_would_be_seen() -> None:
@@ -113,6 +123,7 @@ def test_a_battery_with_commands_plays_the_other_story() -> None:
     [
         ("ess_bau", {1, 2, 3, 4}), ("pylontech", {2, 3, 4}), ("victron", {3, 4}),
         ("foxbms2_state", {1, 3, 4}), ("ecube_pcs", {2, 3, 4}), ("foxbms2", {1, 2, 3, 4}),
+        ("kona_ev_uds", set()),
     ],
 )  # fmt: skip
 def test_what_a_battery_can_tell(name: str, statuses: set[int]) -> None:

@@ -1,16 +1,22 @@
 """Families: code of an installed package that makes a battery's frames readable."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bms_can.coverage import Coverage
-from bms_can.errors import BadProfile
+from bms_can.errors import BadFrame, BadProfile
 from bms_can.families import TranslatingIntake, coverage_of, intake_of
 from bms_can.frame import Frame
 from bms_can.intake import Intake
 from bms_can.isotp import IsoTp
 from bms_can.profile import Profile
+from bms_can.profile_load import load_profile
+from bms_can.shipped import profile_path
+from bms_can.simulator import Simulator
 from bms_can.status import derive_status
 from bms_can.timeline import Timeline
 from tests.bms_can.tiny import GONE, read
@@ -181,6 +187,47 @@ def test_isotp_uses_no_answer_with_a_hole() -> None:
     assert answers(second, third) == [None, None]
     assert answers(first, first, second, third)[-1] is not None
     assert answers("", "30", "10") == [b"", None, None]
+
+
+@given(
+    data=st.binary(min_size=0, max_size=300), shape=st.sampled_from(["6101", "62F190", "6102AABB"])
+)
+def test_isotp_turns_round_what_it_puts_together(data: bytes, shape: str) -> None:
+    """The frames of a simulated battery give back the answer, byte for byte, each 8 bytes long."""
+    answer = bytes.fromhex(shape) + data
+    family = IsoTp({"ids": ["7BB"], "answers": {shape: len(answer)}})
+    payload = bytes([len(answer) & 0xFF]) + answer
+    sent = family.as_sent(Frame(1.0, 0x7BB, extended=False, data=payload))
+    assert {len(frame.data) for frame in sent} == {8}
+    *under_way, whole = [family.translate(frame) for frame in sent]
+    assert set(under_way) <= {None}
+    assert whole is not None
+    assert whole.data[: len(payload)] == payload
+    assert not whole.data[len(payload) :].strip(b"\0")
+
+
+def test_isotp_sends_only_stated_answers() -> None:
+    """A simulated battery that would answer something else is refused; others pass."""
+    family = IsoTp({"ids": ["7BB"], "answers": ANSWERS})
+    with pytest.raises(BadFrame, match="no stated answer begins with 6109"):
+        family.as_sent(Frame(1.0, 0x7BB, extended=False, data=bytes.fromhex("0A6109")))
+    other = Frame(1.0, 0x7BC, extended=False, data=b"\x10\x20")
+    assert family.as_sent(other) == [other]
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_family_that_only_hears_is_not_simulated(tmp_path: Path) -> None:
+    """Frames as the DBC has them would be another battery's: refused, with the method to add."""
+    profile, database = read(tmp_path, *READ_ONLY, ("profile.family", "masked"))
+    with pytest.raises(BadProfile, match="masked cannot be simulated: it has no method as_sent"):
+        Simulator(profile, database)
+
+
+def test_a_simulated_answer_must_be_a_stated_one() -> None:
+    """Without its first bytes an answer is none: said when the battery is made, not on the bus."""
+    profile, database = load_profile(profile_path("kona_ev_uds"))
+    with pytest.raises(BadProfile, match=r"simulator: BMS_Answer: .* begins with 000000"):
+        Simulator(replace(profile, simulator={}), database)
 
 
 def test_isotp_lets_others_pass() -> None:

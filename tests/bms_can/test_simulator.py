@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bms_can.bus import BusSettings, open_port
 from bms_can.database import Database
 from bms_can.errors import BadProfile
+from bms_can.families import intake_of
 from bms_can.frame import Frame
 from bms_can.intake import Intake
 from bms_can.misbehaviour import misbehaviour
@@ -43,7 +44,7 @@ class Bench:
         self.database = database
         self.simulator = Simulator(profile, database, pack)
         self.pack = self.simulator.pack
-        self.intake = Intake(profile, database)
+        self.intake = intake_of(profile, database)
         self.frames: list[Frame] = []
         self.now_s = 0.0
 

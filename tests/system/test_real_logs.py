@@ -349,32 +349,37 @@ def test_the_same_capture_in_another_format() -> None:
     assert changes[-1].status.alarm_count == 0
 
 
+ANSWERS = {  # name in the reference -> our signal
+    "SoC": "LBC_Answer.soc",
+    "BatPackTemp1": "LBC_Answer.temperature_1",
+    "BatPackTemp2": "LBC_Answer.temperature_2",
+    "BatPackTemp4": "LBC_Answer.temperature_4",
+    "M_SID_0x220101_StateOfChargeBMS": "BMS_Answer.soc",
+}
+
+
 @pytest.mark.parametrize(
-    ("log", "dbc", "profile"),
+    ("log", "profile", "count"),
     [
-        ("leaf2019_2F6913DB_00000004_00000001", "tp_uds_nissan", "leaf_2019_uds"),
-        ("kona_17BD1DB7_00000006_00000170", "tp_uds", "kona_ev_uds"),
+        ("leaf2019_2F6913DB_00000004_00000001", "nissan_leaf_uds", 26),
+        ("kona_17BD1DB7_00000006_00000170", "kona_ev_uds", 120),
     ],
 )
-def test_diagnostic_answers_are_put_together(log: str, dbc: str, profile: str) -> None:
-    """Pair 05: the state of charge at each answer is the reference's; the status stays unknown."""
-    folder = folder_of(UDS)
-    loaded = load_profile(PROFILES / f"{profile}.toml", folder / f"{dbc}.dbc")
-    timeline, (signal,) = Timeline(*loaded), loaded[0].telemetry[0].signals
-    seen: dict[float, float | None] = {}
-    first_s = None
-    for frame in open_log(folder / f"{log}.candump.log"):
+def test_diagnostic_answers_are_put_together(log: str, profile: str, count: int) -> None:
+    """Pair 05: each value of each answer is the reference's, at its time; never a status."""
+    timeline = Timeline(*load_profile(profile_path(profile)))
+    table, told = timeline.intake.table, dict[float, dict[str, float | None]]()
+    for frame in open_log(folder_of(UDS) / f"{log}.candump.log"):
         if isinstance(frame, Frame):
-            first_s = frame.at_s if first_s is None else first_s
             assert all(change.status.operating is None for change in timeline.take(frame))
-            sample = timeline.intake.table.snapshot().samples.get(signal)
-            if sample is not None:
-                seen[sample.at_s] = sample.value
-    name = signal.split(".")[1]
-    known = reference(UDS)[f"{log}.MF4"]["first"]
-    told = [values[name] for _, _, values in known if name in values]
-    assert len(told) > 3
-    assert list(seen.values())[: len(told)] == pytest.approx(told)
+            samples = table.snapshot().samples.items()
+            told |= {frame.at_s: {k: v.value for k, v in samples if v.at_s == frame.at_s}}
+    answered = {at_s: values for at_s, values in told.items() if values}
+    assert len(answered) == count == reference(UDS)[f"{log}.MF4"]["isotp_responses"]
+    known = reference(UDS)[f"{log}.MF4"]
+    for at_s, _, values in known["first"] + known["last"]:
+        ours = answered[min(answered, key=lambda each_s: abs(each_s - at_s))]
+        assert {name: ours[ANSWERS[name]] for name in values} == pytest.approx(values)
 
 
 def test_a_stated_length_opens_a_message() -> None:

@@ -3,6 +3,7 @@
 from functools import cache
 
 from bms_can.database import Database
+from bms_can.families import intake_of
 from bms_can.frame import Frame
 from bms_can.intake import Intake
 from bms_can.profile import Profile
@@ -29,7 +30,7 @@ def frame(text: str) -> Frame:
 def after(name: str, *texts: str) -> tuple[BmsStatus, Intake]:
     """Return the status after these frames, heard at the same moment, and the intake."""
     profile, database = battery(name)
-    intake = Intake(profile, database)
+    intake = intake_of(profile, database)
     for text in texts:
         intake.take(frame(text))
     status = derive_status(intake.table.snapshot(), profile, NOW_S, listening_since_s=AT_S)

@@ -107,6 +107,31 @@ NISSAN_LEAF: list[tuple[str, tuple[str, ...], Said]] = [
      (3, ["failsafe", "interlock", "relay_cut_request"], 20.0)),
 ]  # fmt: skip
 
+# --- Leaf ZE1 behind a tester: answers in several frames; 61 01 has the charge at byte 33 of them
+ZE1_GROUP_1 = (  # recorded, published by an open vehicle monitor: 80.4021 %
+    "7BB#10356101FFFFFC18", "7BB#2102AFFFFFFB62FF", "7BB#22FFF0DD0B1C30D4", "7BB#23951D3306039500",
+    "7BB#24017000269A000C", "7BB#2544B500110BB880", "7BB#260001FFFFFB62FF", "7BB#27FFFCAA01ADFFFF",
+)  # fmt: skip
+ZE1_GROUP_4 = (  # the first three recorded, the others filled up: 19, 20 and 19 degrees
+    "7BB#101F6104020D1302", "7BB#210314FFFFFF020B", "7BB#22131300FFFFFFFF",
+    "7BB#23FFFFFFFFFFFFFF", "7BB#24FFFFFFFFFFFFFF",
+)  # fmt: skip
+NISSAN_LEAF_UDS: list[tuple[str, tuple[str, ...], Said]] = [
+    ("values, and never a status", ZE1_GROUP_1, (None, None, None)),
+    ("nothing yet", ZE1_GROUP_1[:-1], (None, None, None)),
+]
+
+# --- Kona behind a tester: 62 0101 and 59 bytes; a: 0 to 2, e: charge, f to i: power limits ...
+KONA_0101 = (
+    "7EC#103E620101FFF7E7", "7EC#21FFA027103A9801", "7EC#22FF9C0E74191718",
+    "7EC#23181718000018B9", "7EC#2405B83100009000", "7EC#2500100000000F00",
+    "7EC#26000004D2000003", "7EC#27E8000100000901", "7EC#2872000000000BB8",
+)  # fmt: skip
+KONA_EV_UDS: list[tuple[str, tuple[str, ...], Said]] = [
+    ("values, and never a status", KONA_0101, (None, None, None)),
+    ("a refusal is no answer", ("7EC#037F2231AAAAAAAA",), (None, None, None)),
+]
+
 # --- Model 3: 0x212 byte 1 contactor set; 0x132 tenths of A, + charging; 0x320 alerts by page
 NO_ALERTS = ("320#0000000000000000", "320#0100000000000000", "320#0200000000000000")
 TESLA_MODEL3: list[tuple[str, tuple[str, ...], Said]] = [
@@ -142,7 +167,8 @@ ECUBE_PCS: list[tuple[str, tuple[str, ...], Said]] = [
 ALL = {
     "pylontech": PYLONTECH, "victron": VICTRON, "sma": SMA, "foxbms2": FOXBMS2,
     "foxbms2_state": FOXBMS2_STATE, "orion2": ORION2, "kona_ev": KONA_EV,
-    "nissan_leaf": NISSAN_LEAF, "tesla_model3": TESLA_MODEL3, "ecube_pcs": ECUBE_PCS,
+    "nissan_leaf": NISSAN_LEAF, "nissan_leaf_uds": NISSAN_LEAF_UDS, "kona_ev_uds": KONA_EV_UDS,
+    "tesla_model3": TESLA_MODEL3, "ecube_pcs": ECUBE_PCS,
 }  # fmt: skip
 CASES = [
     pytest.param(name, frames, expected, id=f"{name}: {text}")
@@ -202,6 +228,34 @@ def test_what_the_frames_say(name: str, frames: tuple[str, ...], expected: Said)
 def test_values(name: str, frame: str, signal: str, expected: float) -> None:
     """A value is that which the protocol's own text gives for these bytes."""
     assert value(name, signal, frame) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "expected"),
+    [
+        ("nissan_leaf_uds", ZE1_GROUP_1, {"soc": 80.4021, "cell_temp": [None, None, None]}),
+        ("nissan_leaf_uds", (*ZE1_GROUP_1, *ZE1_GROUP_4), {"cell_temp": [19, 20, 19]}),
+        ("nissan_leaf_uds", ZE1_GROUP_1[:-1], {"soc": None}),
+        ("nissan_leaf_uds", (*ZE1_GROUP_1[:3], *ZE1_GROUP_1[4:]), {"soc": None}),
+        (
+            "kona_ev_uds", KONA_0101,
+            {
+                "soc": 80.0, "total_voltage": 370.0, "max_allowed_charge_power": 100.0,
+                "max_allowed_discharge_power": 150.0, "highest_cell_temp": 25,
+                "lowest_cell_temp": 23, "highest_cell_voltage": 3.7, "highest_voltage_id": 5,
+                "lowest_cell_voltage": 3.68, "lowest_voltage_id": 49,
+                "charge_accumulated_energy": 123.4, "discharge_accumulated_energy": 100.0,
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_answers_in_several_frames(
+    name: str, frames: tuple[str, ...], expected: dict[str, object]
+) -> None:
+    """What the platform is told of a diagnostic answer; of one with a hole in it, nothing."""
+    _, intake = after(name, *frames)
+    told = read_telemetry(intake.table.snapshot(), battery(name)[0], NOW_S)
+    assert {key: told[key] for key in expected} == expected
 
 
 def test_a_leaf_frame_with_a_wrong_checksum_changes_nothing() -> None:
