@@ -92,6 +92,7 @@ def _add_test(actions: "Commands[argparse.ArgumentParser]") -> None:
     test.add_argument("file", help=PROFILE_HELP)
     test.add_argument("--dbc", type=Path, help=DBC_HELP)
     test.add_argument("--log", type=Path, required=True, help=LOG_HELP)
+    test.add_argument("--channel", help="only frames of this channel of the log, such as can0")
     what = test.add_mutually_exclusive_group(required=True)
     what.add_argument("--expect", type=Path, metavar="FILE", help="expectation, JSON")
     what.add_argument(

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from agent.clock import SystemClock
 from agent.options import bus_options
 from agent.play import CONTROL, TICK_S, Choice, Entry, PaceRules, Player, Send, Tally
 from bms_can.bus import BusSettings, open_port
-from bms_can.errors import BadInput, BusDown, SendFailed
+from bms_can.errors import BadInput, BusDown, SendFailed, TwoBuses
 from bms_can.frame import Frame, frame_text
 from bms_can.logfile import open_log
+from bms_can.one_channel import OneChannel
 from bms_can.profile import Profile
 from bms_can.profile_load import load_profile
 from bms_can.shipped import profile_path
@@ -33,11 +34,16 @@ WHY_NOT = (
 
 
 def main(arguments: Namespace) -> int:
-    """Play one log; 1 if nothing was sent, or a bus did not take the frames."""
+    """Play one log; 1 if nothing was sent, or a bus did not take the frames.
+
+    Raises:
+        TwoBuses: two channels of the log would become one bus; nothing of the second was sent.
+    """
     targets = _targets(arguments)
+    watch = OneChannel(str(arguments.log), None, f"{arguments.channel}={{channel}}")
     control = _control_ids(arguments)
     stop, clock = threading.Event(), SystemClock()
-    error: BusDown | SendFailed | None = None
+    error: BusDown | SendFailed | TwoBuses | None = None
     player = None
     with ExitStack() as stack, _until_told(stop):
         try:
@@ -49,14 +55,16 @@ def main(arguments: Namespace) -> int:
             choice = Choice(ways, control, flexible, arguments.count)
             player = Player(clock, choice, _rules(arguments), stop)
             for entries in _passes(arguments):
-                player.play(entries)
+                player.play(_unmixed(entries, targets, watch))
                 if player.done or not player.tally.sent:
                     break
-        except (BusDown, SendFailed) as failed:
+        except (BusDown, SendFailed, TwoBuses) as failed:
             error = failed
     if player is not None:
         for line in tally_lines(player.tally, arguments.profile):
             print(line)  # noqa: T201 - the command's output
+    if isinstance(error, TwoBuses):
+        raise error
     if error is not None:
         print(f"{COMMAND}: {error}", file=sys.stderr)  # noqa: T201 - the command's output
     return 0 if error is None and player is not None and player.tally.sent else 1
@@ -134,6 +142,16 @@ def _passes(arguments: Namespace) -> Iterator[Iterator[Entry]]:
     while left is None or left > 0:
         yield open_log(arguments.log)
         left = None if left is None else left - 1
+
+
+def _unmixed(
+    entries: Iterator[Entry], targets: Mapping[str, str], watch: OneChannel
+) -> Iterator[Entry]:
+    """Hand entries through; those of channels that nobody named must not make one bus of two."""
+    for entry in entries:
+        if isinstance(entry, Frame) and entry.channel not in targets:
+            watch.look((entry.can_id, entry.extended), entry.channel if "" in targets else "")
+        yield entry
 
 
 def _open(

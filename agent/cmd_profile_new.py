@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent.safe_write import write_text
+from bms_can.columnar.one_channel import one_channel
 from bms_can.columnar.scan import scan
 from bms_can.database import Database, load
 from bms_can.drafting.draft import draft
 from bms_can.drafting.plan import Answers, Plan
 from bms_can.errors import BadInput
 from bms_can.examine.examination import Examination, examine
+from bms_can.one_channel import OneChannel, watched
 from bms_can.profile_load import load_profile
 
 Ask = Callable[[str], str]
@@ -26,7 +28,11 @@ def main(arguments: Namespace) -> int:
     database = load(arguments.dbc)
     seen = None
     if arguments.log is not None:
-        seen = examine(scan(arguments.log), database, channel=arguments.channel)
+        watch = OneChannel(
+            str(arguments.log), watched(database, database.messages, arguments.channel)
+        )
+        chunks = one_channel(scan(arguments.log), watch)
+        seen = examine(chunks, database, channel=arguments.channel)
     target = arguments.output or Path.cwd() / "draft.toml"
     log = "" if arguments.log is None else arguments.log.name
     plan = plan_of(database, target, log=log, seen=seen)

@@ -2,10 +2,11 @@
 
 from argparse import Namespace
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 from agent.expectation import SHOWN, differences, document, read_expectation
-from agent.replay_lane import COLUMNAR, lane_of, replay_columns
+from agent.replay_lane import COLUMNAR, lane_of, replay_columns, watch_of
 from agent.safe_write import write_text
 from bms_can.coverage import Coverage
 from bms_can.database import Database
@@ -23,6 +24,8 @@ EXIT_DIFFERS = 1
 def main(arguments: Namespace) -> int:
     """Test one profile; 1 if something differs."""
     profile, database = load_profile(profile_path(arguments.file), arguments.dbc)
+    if arguments.channel is not None:
+        profile = replace(profile, channel=arguments.channel)
     wanted = None if arguments.expect is None else read_expectation(arguments.expect)
     changes = list(_changes(arguments, profile, database))
     if not changes:
@@ -50,7 +53,8 @@ def _changes(arguments: Namespace, profile: Profile, database: Database) -> Iter
         coverage = Coverage(database, profile.channel)
         yield from replay_columns(arguments.log, profile, database, coverage)
         return
-    frames = (entry for entry in open_log(arguments.log) if isinstance(entry, Frame))
+    entries = watch_of(arguments.log, profile, database).entries(open_log(arguments.log))
+    frames = (entry for entry in entries if isinstance(entry, Frame))
     yield from Timeline(profile, database).run(frames)
 
 

@@ -3,6 +3,7 @@
 import json
 import threading
 from argparse import Namespace
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import replace
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING
 from agent.clock import SystemClock
 from agent.config_url import url_mistake
 from agent.render_replay import coverage_lines, coverage_values, timeline_line, timeline_values
-from agent.replay_lane import COLUMNAR, expect_mistakes, lane_of, replay_columns
+from agent.replay_lane import COLUMNAR, expect_mistakes, lane_of, replay_columns, watch_of
 from bms_can.coverage import Coverage
 from bms_can.database import Database, load
-from bms_can.errors import BadInput, BadLogLine
+from bms_can.errors import BadInput, BadLogLine, TwoBuses
 from bms_can.families import coverage_of
 from bms_can.frame import Frame
 from bms_can.logfile import open_log
+from bms_can.one_channel import OneChannel
 from bms_can.profile import Profile
 from bms_can.profile_load import load_profile
 from bms_can.shipped import profile_path
@@ -48,6 +50,8 @@ def main(arguments: Namespace) -> int:
                 changes.append(change)
                 if not arguments.json:
                     print(timeline_line(change), flush=True)  # noqa: T201 - the command's output
+    except TwoBuses:
+        raise  # a summary of a mixture would be none
     except BadInput:
         if coverage.frames:  # the log is damaged: what stands before that is worth to be seen
             _show(arguments, (profile, database), coverage, changes, sync)
@@ -111,9 +115,9 @@ def _profile(arguments: Namespace) -> tuple[Profile | None, Database]:
     return profile, database
 
 
-def _frames(arguments: Namespace, coverage: Coverage) -> Iterator[Frame]:
+def _frames(arguments: Namespace, coverage: Coverage, watch: OneChannel) -> Iterator[Frame]:
     """Yield the data frames of the log; everything else is counted."""
-    for entry in open_log(arguments.log):
+    for entry in watch.entries(open_log(arguments.log)):
         if isinstance(entry, BadLogLine):
             coverage.skip(entry)
         else:
@@ -143,7 +147,20 @@ def _changes(
         yield from replay_columns(arguments.log, profile, database, coverage)
         return
     timeline = None if profile is None else Timeline(profile, database)
-    yield from _run(arguments, _frames(arguments, coverage), timeline, sync)
+    watch = watch_of(arguments.log, profile, database)
+    if watch.messages and arguments.log.is_file():
+        _look_ahead(arguments.log, watch)
+    yield from _run(arguments, _frames(arguments, coverage, watch), timeline, sync)
+
+
+def _look_ahead(log: Path, watch: OneChannel) -> None:
+    """Refuse a log that mixes buses before a status is printed, or sent to a platform."""
+    try:
+        deque(watch.entries(open_log(log)), maxlen=0)
+    except TwoBuses:
+        raise
+    except BadInput:
+        pass
 
 
 def _run(

@@ -5,13 +5,15 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
+from agent.replay_lane import watch_of
 from agent.travel.compare import differences
 from agent.travel.expect import Expected, expected_text, read_expected
 from agent.travel.run import Loaded, travel
 from agent.travel.seen import Outcome
-from bms_can.errors import BadInput, BadLogLine
+from bms_can.errors import BadInput
 from bms_can.frame import Frame
 from bms_can.logfile import open_log
+from bms_can.one_channel import OneChannel
 
 EXIT_NOT_AS_EXPECTED = 1
 
@@ -19,7 +21,8 @@ EXIT_NOT_AS_EXPECTED = 1
 def run_expected(arguments: Namespace, loaded: Loaded) -> int:
     """Replay the whole agent; 1 if it does not do what is expected."""
     expected = Expected() if arguments.expect is None else read_expected(arguments.expect)
-    outcome = travel(loaded, _frames(arguments.log), expected.scenario)
+    watch = watch_of(arguments.log, *loaded)
+    outcome = travel(loaded, _frames(arguments.log, watch), expected.scenario)
     if arguments.write_expect is not None:
         text = expected_text(expected.scenario, outcome, expected.tolerance_s)
         _write(arguments.write_expect, text)
@@ -35,8 +38,8 @@ def run_expected(arguments: Namespace, loaded: Loaded) -> int:
     return EXIT_NOT_AS_EXPECTED if found else 0
 
 
-def _frames(log: Path) -> Iterator[Frame]:
-    return (entry for entry in open_log(log) if not isinstance(entry, BadLogLine))
+def _frames(log: Path, watch: OneChannel) -> Iterator[Frame]:
+    return (entry for entry in watch.entries(open_log(log)) if isinstance(entry, Frame))
 
 
 def _write(path: Path, text: str) -> None:

@@ -12,6 +12,7 @@ from bms_can.coverage import Coverage
 from bms_can.database import Database
 from bms_can.errors import BadInput
 from bms_can.logfile import is_candump
+from bms_can.one_channel import OneChannel, watched
 from bms_can.profile import Profile
 from bms_can.timeline import Change
 
@@ -46,17 +47,29 @@ def _why_not(arguments: Namespace, profile: Profile | None) -> str:
 def replay_columns(
     log: Path, profile: Profile | None, database: Database, coverage: Coverage
 ) -> Iterator[Change]:
-    """Count a log and yield the changes of its status, on columns."""
+    """Count a log and yield the changes of its status, on columns.
+
+    Raises:
+        TwoBuses: see `watch_of`.
+    """
     from bms_can.columnar.coverage import ColumnCoverage  # noqa: PLC0415 - numpy is an extra
+    from bms_can.columnar.one_channel import one_channel  # noqa: PLC0415 - same
     from bms_can.columnar.scan import scan  # noqa: PLC0415 - same
     from bms_can.columnar.timeline import ColumnTimeline  # noqa: PLC0415 - same
 
     counts = ColumnCoverage(database, coverage.channel, coverage)
     timeline = None if profile is None else ColumnTimeline(profile, database)
-    for chunk in scan(log):
+    for chunk in one_channel(scan(log), watch_of(log, profile, database)):
         counts.take(chunk)
         if timeline is not None:
             yield from timeline.take(chunk)
+
+
+def watch_of(log: Path, profile: Profile | None, database: Database) -> OneChannel:
+    """Return what refuses a log on which two buses carry what a profile without channel reads."""
+    if profile is None:
+        return OneChannel(str(log), {})
+    return OneChannel(str(log), watched(database, profile.wanted, profile.channel))
 
 
 def expect_mistakes(arguments: Namespace) -> list[str]:

@@ -3,7 +3,8 @@
 BmsError
 |-- BadInput         a file a person wrote or recorded  -> show every mistake, exit 78
 |   |-- BadDatabase  the DBC cannot serve               -> same
-|   `-- BadProfile   the profile does not fit           -> same
+|   |-- BadProfile   the profile does not fit           -> same
+|   `-- TwoBuses     a log mixes two buses              -> same, and nothing is made of the rest
 |-- BadFrame         this one frame is unusable         -> count it by reason, drop it, go on
 |-- BadValue         a signal cannot carry this    -> a mistake in the profile or the caller
 |-- BadLogLine       this one log line is unusable      -> count it with its number, go on
@@ -35,6 +36,10 @@ class BadDatabase(BadInput):
 
 class BadProfile(BadInput):
     """The profile is malformed or does not fit its DBC."""
+
+
+class TwoBuses(BadInput):
+    """One identifier comes on two channels of a log, and nobody said which is meant."""
 
 
 class BadFrame(BmsError):

@@ -41,6 +41,21 @@ def test_a_difference_is_exit_1_and_a_readable_line(tmp_path: Path, capsys: Word
     assert "at 8.000000 s: operating_status is 3, expected 4" in capsys.readouterr().out
 
 
+def test_two_buses_need_a_channel(tmp_path: Path, capsys: Words) -> None:
+    """A draft from a mixture, or an expectation of one, would be wrong without a word."""
+    lines = LOG.read_text(encoding="ascii").splitlines()
+    log, expect = tmp_path / "two.log", tmp_path / "expect.json"
+    twice = [each for line in lines for each in (line, line.replace(" can0 ", " can1 "))]
+    log.write_text("\n".join([*twice, ""]), encoding="ascii")
+    test = ["profile", "test", "ess_bau", "--log", str(log), "--write-expect", str(expect)]
+    new = ["profile", "new", "--dbc", str(DBC), "--log", str(log)]
+    for words in (test, new):
+        assert main(words) == 78
+        assert "say --channel can0 or --channel can1" in capsys.readouterr().err
+        assert main([*words, "--channel", "can1"]) == 0
+        assert capsys.readouterr().err == ""
+
+
 def test_check_says_all_mistakes_at_once(tmp_path: Path, capsys: Words) -> None:
     """Exit 78, each with its key."""
     path = tmp_path / "bad.toml"

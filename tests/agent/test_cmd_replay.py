@@ -167,6 +167,38 @@ def test_a_broken_archive_costs_its_end_only(tmp_path: Path, capsys: Capture) ->
     assert found["skipped_lines"] == {"damaged archive": 1}
 
 
+def two_buses(folder: Path) -> Path:
+    """Write a log whose frames came on two buses, each frame of the second a little later."""
+    log = folder / "two.log"
+    lines = LOG.read_text(encoding="ascii").splitlines()[:200]
+    assert " can0 " in lines[0]
+    both = [each for line in lines for each in (line, line.replace(" can0 ", " can1 "))]
+    log.write_text("\n".join([*both, ""]), encoding="ascii")
+    return log
+
+
+@pytest.mark.parametrize("lane", ["scalar", "columnar"])
+def test_two_buses_are_never_mixed(tmp_path: Path, capsys: Capture, lane: str) -> None:
+    """No channel named: not one line of status, exit 78, and the option to type; named: as ever."""
+    words = (two_buses(tmp_path), "--profile", "ess_bau", "--lane", lane)
+    assert main(["replay", *map(str, words)]) == os.EX_CONFIG
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "comes on can0 and on can1" in shown.err
+    assert "say --channel can0 or --channel can1" in shown.err
+    found = document(capsys, *words, "--channel", "can1")
+    assert (found["frames"], found["other_channel"]) == (400, 200)
+    assert document(capsys, words[0], "--dbc", DBC)["known"] == 400  # coverage says no status
+
+
+def test_two_buses_make_no_expectation(tmp_path: Path, capsys: Capture) -> None:
+    """The whole agent on a mixture is refused, too, and no file is written."""
+    target = tmp_path / "expect.json"
+    words = (two_buses(tmp_path), "--profile", "ess_bau", "--write-expect", target)
+    assert "comes on can0 and on can1" in refused(capsys, *words)
+    assert not target.exists()
+
+
 def test_a_wrong_log_is_named(tmp_path: Path, capsys: Capture) -> None:
     """Missing, a folder, of no known kind: one line that starts with the path."""
     strange = tmp_path / "strange.bin"

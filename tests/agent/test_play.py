@@ -300,6 +300,24 @@ def test_numbers_are_checked(words: tuple[str, ...]) -> None:
     assert ended.value.code == 2
 
 
+def test_two_buses_become_one_only_by_name(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """With -c alone the first frame that would mix them ends the play; named channels are meant."""
+    log = tmp_path / "two.log"
+    lines = ["(1.0) can0 123#00", "(1.1) can1 124#00", "(1.2) can1 123#01", "(1.3) can0 123#02", ""]
+    log.write_text("\n".join(lines), encoding="ascii")
+    words = ["play", "-i", "virtual", "-t", "-c", "mixed", str(log)]
+    assert main(words) == os.EX_CONFIG
+    shown = capsys.readouterr()
+    assert shown.out == "played      2 frames\n"
+    assert "0x123 comes on can0 and on can1" in shown.err
+    assert "say mixed=can0 or mixed=can1" in shown.err
+    assert main(["play", "-i", "virtual", "-t", str(log), "mixed=can0", "mixed=can1"]) == 0
+    assert capsys.readouterr().out == "played      4 frames\n"
+    assert main(["play", "-i", "virtual", "-t", "-c", "mixed", str(log), "other=can1"]) == 0
+
+
 def test_on_a_virtual_bus(capsys: pytest.CaptureFixture[str]) -> None:
     """The whole command: frames arrive in order, control frames only when they are wanted."""
     port = open_port(BusSettings("virtual", "play"), lambda: 0.0)

@@ -257,6 +257,16 @@ def test_the_shipped_profile_gives_the_same_answers(
         )
 
 
+def test_a_log_of_two_buses_needs_a_channel() -> None:
+    """Pair 01 without --channel: its two buses share identifiers, so nothing is said of it."""
+    log = folder_of("01-kona-ev-2019") / "candump.log"
+    command = [sys.executable, "-m", "agent", "replay", str(log), "--profile", "kona_ev"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)  # noqa: S603 - our own program
+    assert done.returncode == os.EX_CONFIG
+    assert done.stdout == ""
+    assert "0x595 (BMS_HighVoltage) comes on can0 and on can1" in done.stderr
+
+
 @pytest.mark.parametrize("folder", [pair.folder for pair in PAIRS] + [TESLA])
 def test_coverage_is_the_reference_s(folder: str) -> None:
     """Frames and identifiers that the DBC explains are counted as the reference counts them."""
