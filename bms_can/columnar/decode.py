@@ -26,7 +26,7 @@ from bms_can.columnar.belief import Beliefs
 from bms_can.columnar.chunk import Chunk
 from bms_can.columnar.extract import Array, Payloads
 from bms_can.columnar.fields import fields_of
-from bms_can.columnar.groups import groups_of
+from bms_can.columnar.groups import Group, groups_of
 from bms_can.columnar.pages import on_page
 from bms_can.columnar.plan import Arithmetic, MessagePlan, plans_of
 from bms_can.database import Database
@@ -109,15 +109,34 @@ class Decoder:
         """Yield the columns of each message that has frames in the chunk, in the DBC's order."""
         address = kernel.address(chunk.data)
         for number, rows, misfits in self._groups(chunk):
-            plan = self.plans[number]
             refused = {"length": misfits} if len(misfits) else {}
-            payloads = Payloads(chunk.data, rows, address)
-            valid, known = on_page(plan, payloads)
-            if known is not None:
-                refused["mux"] = rows[~known]
-                rows = rows[known]  # noqa: PLW2901 - the refused are out
-                payloads = Payloads(chunk.data, rows, address)
-            values = self._fields[number](payloads)
-            yield MessageColumns(
-                plan.name, rows, refused, values, valid, plan, payloads, self._beliefs
-            )
+            yield self._columns(number, Payloads(chunk.data, rows, address), refused)
+
+    def groups(self, chunk: Chunk) -> Iterator[Group]:
+        """Yield each message that has frames in the chunk: number in `plans`, rows, misfits.
+
+        The misfits are the rows of another length, which are not decoded.
+        """
+        return self._groups(chunk)
+
+    def payloads(self, number: int, data: NDArray[np.uint8]) -> MessageColumns:
+        """Return the columns of payloads of one message, all of a length that fits.
+
+        Args:
+            number: of the message in `plans`.
+            data: as in a chunk: one a row, 8 or 64 bytes wide, contiguous.
+        """
+        rows = np.arange(len(data))
+        return self._columns(number, Payloads(data, rows, kernel.address(data)), {})
+
+    def _columns(self, number: int, payloads: Payloads, refused: dict[str, Rows]) -> MessageColumns:
+        plan, rows = self.plans[number], payloads.rows
+        valid, known = on_page(plan, payloads)
+        if known is not None:
+            refused["mux"] = rows[~known]
+            rows = rows[known]
+            payloads = Payloads(payloads.data, rows, payloads.address)
+        values = self._fields[number](payloads)
+        return MessageColumns(
+            plan.name, rows, refused, values, valid, plan, payloads, self._beliefs
+        )

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from cantools.database.can import Message, Signal
@@ -9,12 +10,21 @@ from cantools.database.can import Message, Signal
 from bms_can.columnar.decode import Decoder, MessageColumns
 from bms_can.columnar.export_plan import DTypes, Field, Kind
 from bms_can.columnar.export_rows import Cells, ChoiceIndex, Mask
+from bms_can.columnar.export_tally import Tally
 from bms_can.database import Database
 from bms_can.layout import field_of
 from bms_can.profile import SignalLimits
 from bms_can.scaling import raw_range
 
 NO_LIMITS = SignalLimits()
+
+
+class Decoding(NamedTuple):
+    """What turns the frames of one log into cells: who decodes, what counts, who keeps count."""
+
+    decoder: Decoder
+    cells: "SignalCells"
+    tally: Tally
 
 
 class SignalCells:

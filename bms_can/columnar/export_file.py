@@ -78,9 +78,7 @@ class _Parquet:
             compression_level=LEVELS[compression],
             use_dictionary=list(dictionaries),
             column_encoding={
-                each.name: "DELTA_BINARY_PACKED"
-                for each in schema
-                if pa.types.is_timestamp(each.type)
+                each.name: "DELTA_BINARY_PACKED" for each in schema if _is_whole(each.type)
             },
         )
 
@@ -91,6 +89,10 @@ class _Parquet:
         self._writer.close()
         self._stream.flush()
         return self._file.finish()
+
+
+def _is_whole(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_integer(kind))
 
 
 class _Csv:

@@ -3,21 +3,20 @@
 import os
 import resource
 import shutil
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
 from bms_can.columnar.chunk import Chunk, of_channels
-from bms_can.columnar.decode import Decoder, MessageColumns
-from bms_can.columnar.export_cells import SignalCells
+from bms_can.columnar.decode import Decoder
+from bms_can.columnar.export_cells import Decoding, SignalCells
 from bms_can.columnar.export_dir import Entry, new_attempt
 from bms_can.columnar.export_long import LongTables
 from bms_can.columnar.export_plan import LAYOUT, Options
 from bms_can.columnar.export_tables import Part, Tables
+from bms_can.columnar.export_tally import Tally
 from bms_can.columnar.export_wide import WideTables
 from bms_can.columnar.place import position
 from bms_can.columnar.scan import scan
@@ -25,7 +24,6 @@ from bms_can.database import Database, load
 from bms_can.errors import BadInput
 
 OPEN_FILES = 4096  # two days of a thousand messages, and what else is open
-LINES_KEPT = 5  # numbers of bad lines, for each reason
 Progress = Callable[[int, int], None]  # frames so far, bytes of the file so far
 
 
@@ -71,9 +69,9 @@ class Failed(NamedTuple):
 
 
 class Sink(Protocol):
-    """What takes the decoded chunks of a log."""
+    """What takes the chunks of a log."""
 
-    def take(self, chunk: Chunk, decoded: Sequence[MessageColumns]) -> None:
+    def take(self, chunk: Chunk) -> None:
         """Take one chunk."""
 
     def close(self) -> list[Part]:
@@ -149,74 +147,19 @@ def _check_versions(task: Task) -> None:
         raise BadInput(task.path, [f"{told}: their files would differ"])
 
 
-@dataclass(slots=True)
-class _Tally:
-    """What was seen of a log."""
-
-    frames: int = 0
-    chosen: int = 0
-    known: int = 0
-    decoded: int = 0
-    first_s: float | None = None
-    last_s: float | None = None
-    bad: Counter[str] = field(default_factory=Counter)
-    bad_lines: dict[str, list[int]] = field(default_factory=dict)
-    refused: dict[str, Counter[str]] = field(default_factory=dict)
-
-    def lines(self, chunk: Chunk) -> None:
-        """Count what the log holds."""
-        self.frames += len(chunk)
-        self.bad.update(chunk.bad_counts)
-        for line in chunk.bad:
-            kept = self.bad_lines.setdefault(line.reason, [])
-            if len(kept) < LINES_KEPT:
-                kept.append(line.line_number)
-
-    def columns(self, chunk: Chunk, decoded: Sequence[MessageColumns]) -> None:
-        """Count what became of the frames."""
-        self.chosen += len(chunk)
-        if len(chunk):
-            low, high = float(chunk.at_s.min()), float(chunk.at_s.max())
-            self.first_s = low if self.first_s is None else min(self.first_s, low)
-            self.last_s = high if self.last_s is None else max(self.last_s, high)
-        for columns in decoded:
-            self.decoded += len(columns.rows)
-            refused = {reason: len(rows) for reason, rows in columns.refused.items() if len(rows)}
-            self.known += len(columns.rows) + sum(refused.values())
-            if refused:
-                self.refused.setdefault(columns.message, Counter()).update(refused)
-
-    def values(self) -> Entry:
-        """Return the counts for the manifest."""
-        return {
-            "frames": self.frames,
-            "other_channels": self.frames - self.chosen,
-            "not_wanted": self.chosen - self.known,
-            "decoded": self.decoded,
-            "first_s": self.first_s,
-            "last_s": self.last_s,
-            "bad_lines": {
-                reason: {"count": count, "first": self.bad_lines.get(reason, [])}
-                for reason, count in sorted(self.bad.items())
-            },
-            "refused": {name: dict(sorted(self.refused[name].items())) for name in self.refused},
-        }
-
-
 def _written(task: Task, database: Database, attempt: Path, progress: Progress | None) -> Entry:
     options = task.options
     before = stamp(task.path, task.dbc_sha256)
     decoder = Decoder(database, options.signals)
     cells = SignalCells(database, all_values=options.all_values)
     tables = Tables(task.path, attempt, task.name, options.format, options.compression)
-    sink = _sink(task, decoder, cells, tables)
-    tally = _Tally()
+    tally = Tally()
+    sink = _sink(task, Decoding(decoder, cells, tally), tables)
     for chunk in scan(task.path):
         tally.lines(chunk)
         chosen = chunk if options.channel is None else of_channels(chunk, {options.channel})
-        decoded = list(decoder.decode(chosen))
-        tally.columns(chosen, decoded)
-        sink.take(chosen, decoded)
+        tally.choose(chosen)
+        sink.take(chosen)
         if progress is not None:
             progress(tally.frames, position(task.path))
     parts = sink.close()
@@ -232,7 +175,7 @@ def _written(task: Task, database: Database, attempt: Path, progress: Progress |
     }
 
 
-def _sink(task: Task, decoder: Decoder, cells: SignalCells, tables: Tables) -> Sink:
+def _sink(task: Task, decoding: Decoding, tables: Tables) -> Sink:
     metadata = {
         "layout": str(LAYOUT),
         "tool": task.versions[0],
@@ -241,8 +184,8 @@ def _sink(task: Task, decoder: Decoder, cells: SignalCells, tables: Tables) -> S
         "dbc_sha256": task.dbc_sha256,
     }
     if task.options.wide_us is None:
-        return LongTables(decoder, cells, tables, metadata)
-    return WideTables(decoder, task.options, cells, tables, metadata)
+        return LongTables(decoding, tables, metadata)
+    return WideTables(decoding, task.options, tables, metadata)
 
 
 def _sync(folder: Path) -> None:

@@ -25,10 +25,8 @@ COMPRESSIONS = ("zstd", "snappy", "none")
 KEYS = ("time", "channel", "message", "date", "wide")  # columns and folders that are no signals
 NO_NAME = "__HIVE_DEFAULT_PARTITION__"  # what Hive calls the folder of an empty value
 TEXT = "_text"
-GROUPS_BYTES = 160 << 20  # of the row groups that fill up at once, one for each message
-GROUP_BYTES = (
-    16 << 20
-)  # of one, before compression; short groups of many columns cost time and space
+GATHERED_BYTES = 64 << 20  # of the frames that wait to be a row group, of all messages
+GROUP_BYTES = 16 << 20  # of one group of plain values; short ones cost time and space
 DICTIONARY_BITS = 12  # on the bus: 4096 values at most
 GROUP_ROWS = (1024, 131_072)
 US_PER_S = 1_000_000
@@ -155,17 +153,17 @@ def _choices(signal: Signal) -> tuple[tuple[int, str], ...]:
     return tuple(sorted((raw, str(name)) for raw, name in (signal.choices or {}).items()))
 
 
-def group_rows(fields: Sequence[Field], tables: int = 1) -> int:
+def group_rows(fields: Sequence[Field], gathered_bytes: int = 0) -> int:
     """Return how many rows make a row group, which depends on the DBC but on no log.
 
     Args:
         fields: of the table.
-        tables: how many fill up at once: together they must fit into memory.
+        gathered_bytes: what a row takes in all the tables that fill up at once.
     """
     row_bytes = 16 + sum(1 + each.dtype.itemsize for each in fields)
     least, most = GROUP_ROWS
-    room = min(GROUP_BYTES, GROUPS_BYTES // max(1, tables))
-    return max(least, min(most, room // row_bytes // least * least))
+    room = min(GROUP_BYTES // row_bytes, GATHERED_BYTES // max(1, gathered_bytes))
+    return max(least, min(most, room // least * least))
 
 
 def dictionaries(fields: Sequence[Field]) -> tuple[str, ...]:
@@ -174,7 +172,7 @@ def dictionaries(fields: Sequence[Field]) -> tuple[str, ...]:
         each.name
         for each in fields
         if each.kind in (Kind.CHANNEL, Kind.TEXT)
-        or (each.kind is Kind.VALUE and each.bits <= DICTIONARY_BITS)
+        or (each.dtype.kind == "f" and each.kind is Kind.VALUE and each.bits <= DICTIONARY_BITS)
     )
 
 

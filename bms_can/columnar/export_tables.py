@@ -1,6 +1,6 @@
 """The files of one log while they are written: opened as rows come, closed as days go by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from bms_can.columnar.export_file import TableFile, open_table
-from bms_can.columnar.export_plan import Field, dictionaries, group_rows
+from bms_can.columnar.export_plan import Field, dictionaries
 from bms_can.columnar.export_rows import Block, ChannelNames, RowGroups
 from bms_can.columnar.export_table import TableMaker, schema_of
 from bms_can.errors import BadInput
@@ -39,27 +39,39 @@ class Sheet:
     Args:
         fields: of the rows.
         metadata: of the schema.
-        tables: how many kinds of rows fill up at once.
+        group_rows: of a row group, at most.
+        finish: makes the fields out of what is gathered; None: they are gathered themselves.
     """
 
     def __init__(
-        self, fields: Sequence[Field], metadata: Mapping[str, str], tables: int = 1
+        self,
+        fields: Sequence[Field],
+        metadata: Mapping[str, str],
+        group_rows: int,
+        finish: Callable[[Block], Block] | None = None,
     ) -> None:
         self.fields = tuple(fields)
         self.schema: pa.Schema = schema_of(fields, metadata)
-        self.maker = TableMaker(fields, self.schema)
-        self.group_rows = group_rows(fields, tables)
+        self.group_rows = group_rows
         self.dictionaries = dictionaries(fields)
+        self._maker = TableMaker(fields, self.schema)
+        self._finish = finish
+
+    def table(self, gathered: Block, channels: Sequence[str]) -> pa.Table:
+        """Return the rows as a table, which can have none; `channels` are the names by number."""
+        block = gathered if self._finish is None else self._finish(gathered)
+        return self._maker.table(block, channels)
 
 
 @dataclass(slots=True)
 class _Open:
-    """A file and the rows that wait for it. It is made with its first row group."""
+    """A file and the rows that wait for it. It is made, and named, with its first row group."""
 
     sheet: Sheet
-    path: str
-    temporary: str
+    place: str
     groups: RowGroups
+    path: str = ""
+    temporary: str = ""
     file: TableFile | None = None
     rows: int = 0
 
@@ -101,7 +113,7 @@ class Tables:
             self._close(next(iter(self._days)))
         table = today.get(place)
         if table is None:
-            table = today[place] = self._new(sheet, place)
+            table = today[place] = _Open(sheet, place, RowGroups(sheet.group_rows))
         for group in table.groups.add(block):
             self._write(table, group)
 
@@ -119,22 +131,23 @@ class Tables:
                 done = table.file.close()
                 self.parts.append(Part(table.path, table.temporary, table.rows, *done))
 
-    def _new(self, sheet: Sheet, place: str) -> _Open:
+    def _write(self, table: _Open, gathered: Block) -> None:
+        rows = table.sheet.table(gathered, self.channels.names)
+        if not len(rows):
+            return
+        if table.file is None:
+            table.file = self._new(table)
+        table.rows += len(rows)
+        table.file.write(rows)
+
+    def _new(self, table: _Open) -> TableFile:
+        place, sheet = table.place, table.sheet
         number = self._opened[place] = self._opened.get(place, 0) + 1
         self._files += 1
         if self._files > MOST_FILES:
-            raise BadInput(
-                self.source, [f"makes more than {MOST_FILES} files: its times are noise"]
-            )
+            told = f"makes more than {MOST_FILES} files: its times are noise"
+            raise BadInput(self.source, [told])
         name = self.log_name if number == 1 else f"{self.log_name}~{number}"
-        path = f"{place}/{name}.{self.kind}"
-        return _Open(sheet, path, f"{self._files}.part", RowGroups(sheet.group_rows))
-
-    def _write(self, table: _Open, block: Block) -> None:
-        if table.file is None:
-            sheet, path = table.sheet, self.folder / table.temporary
-            named = (self.kind, self.compression, sheet.dictionaries)
-            table.file = open_table(path, sheet.schema, *named)
-        rows = table.sheet.maker.table(block, self.channels.names)
-        table.rows += len(rows)
-        table.file.write(rows)
+        table.path, table.temporary = f"{place}/{name}.{self.kind}", f"{self._files}.part"
+        named = (self.kind, self.compression, sheet.dictionaries)
+        return open_table(self.folder / table.temporary, sheet.schema, *named)

@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bms_can.columnar.chunk import Chunk
-from bms_can.columnar.decode import Decoder, MessageColumns
-from bms_can.columnar.export_cells import SignalCells, dtypes_of
+from bms_can.columnar.decode import MessageColumns
+from bms_can.columnar.export_cells import Decoding, dtypes_of
 from bms_can.columnar.export_plan import (
     US_PER_S,
     Field,
     Kind,
     Options,
+    group_rows,
     wide_fields,
     wide_folder,
 )
@@ -33,22 +34,20 @@ class WideTables:
     """Writes the rows of the grid.
 
     Args:
-        decoder: of the wanted signals.
+        decoding: of the wanted signals.
         options: with a period.
-        cells: what counts.
         tables: the files.
         metadata: of every file's schema.
     """
 
     def __init__(
         self,
-        decoder: Decoder,
+        decoding: Decoding,
         options: Options,
-        cells: SignalCells,
         tables: Tables,
         metadata: Mapping[str, str],
     ) -> None:
-        database, dtypes = decoder.database, dtypes_of(decoder)
+        database, dtypes = decoding.decoder.database, dtypes_of(decoding.decoder)
         period_us = options.wide_us or US_PER_S
         fields = wide_fields(database, list(dtypes), dtypes)
         ages_us = [_age_us(database, field.key, options, period_us) for field in fields[1:]]
@@ -57,18 +56,18 @@ class WideTables:
             (PLACE if field.kind is Kind.TEXT else field.dtype, age_us)
             for field, age_us in zip(fields[1:], ages_us, strict=True)
         ]
-        self._cells = cells
+        self._decoding = decoding
         self._tables = tables
-        self._sheet = Sheet(fields, {**metadata, "period_us": str(period_us)})
+        self._sheet = Sheet(fields, {**metadata, "period_us": str(period_us)}, group_rows(fields))
         self._grids: dict[str, Grid] = {}
         self._of: dict[str, list[tuple[int, Field]]] = defaultdict(list)
         for number, field in enumerate(fields[1:]):
             self._of[database.signals[field.key][0].name].append((number, field))
 
-    def take(self, chunk: Chunk, decoded: Sequence[MessageColumns]) -> None:
+    def take(self, chunk: Chunk) -> None:
         """Write the rows that are settled now."""
         time_us = microseconds(chunk.at_s)
-        news = [self._news(columns, time_us) for columns in decoded]
+        news = [self._news(columns, time_us) for columns in self._decoding.decoder.decode(chunk)]
         single = len(chunk.channels) == 1
         for number, name in enumerate(chunk.channels):
             rows = np.arange(len(chunk)) if single else np.flatnonzero(chunk.channel == number)
@@ -101,8 +100,11 @@ class WideTables:
             self._write(name, grid.settled())
 
     def _news(self, columns: MessageColumns, time_us: Times) -> tuple[NDArray[np.int64], News]:
-        wanted = self._of[columns.message]
-        cells = self._cells.cells(columns, [field for _, field in wanted])
+        wanted, tally = self._of[columns.message], self._decoding.tally
+        tally.decode(len(columns.rows))
+        for reason, rows in columns.refused.items():
+            tally.refuse(columns.message, reason, len(rows))
+        cells = self._decoding.cells.cells(columns, [field for _, field in wanted])
         return columns.rows, News(
             time_us[columns.rows],
             {number: columns.valid[field.signal] for number, field in wanted},

@@ -63,6 +63,11 @@ def _second(at_s: float) -> datetime:
     return datetime.fromtimestamp(round(at_s * 1e6) // 10**6, UTC)
 
 
+def _number(value: Any) -> Any:  # noqa: ANN401 - a cell
+    """Return the integer where a column holds digits, as it does beyond 64 bits."""
+    return int(value) if isinstance(value, str) else value
+
+
 def compare(log: Path, database: Database, out: Path) -> int:
     """Compare the tables of a log with the live codec; return how many values were compared."""
     count = 0
@@ -74,7 +79,7 @@ def compare(log: Path, database: Database, out: Path) -> int:
             if field.metadata and b"choices" not in field.metadata
         }
         told = [
-            {key: row[name] for name, key in names.items() if row[name] is not None}
+            {key: _number(row[name]) for name, key in names.items() if row[name] is not None}
             | {"": row["time"].replace(microsecond=0)}
             for row in rows(out, message)
         ]

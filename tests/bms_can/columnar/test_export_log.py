@@ -12,13 +12,14 @@ import pyarrow.parquet
 import pytest
 
 from bms_can.columnar import export_log as module
-from bms_can.columnar import export_tables, export_wide
+from bms_can.columnar import export_plan, export_tables, export_wide
 from bms_can.columnar.export_log import Exported, Failed, Task, export_log, versions
 from bms_can.columnar.export_plan import Options
 from bms_can.columnar.scan import scan
 from bms_can.database import load
+from tests.bms_can.columnar import dbcs
 from tests.bms_can.columnar.battery import cell, energy, line, pack, write_dbc, write_log
-from tests.bms_can.columnar.exported import compare, export, rows
+from tests.bms_can.columnar.exported import compare, export, live_rows, rows
 
 ROOT = Path(__file__).parents[3]
 
@@ -270,3 +271,47 @@ def test_the_rows_are_those_of_the_live_codec(tmp_path: Path) -> None:
     dbc = ROOT / "dbc" / "ess_bau.dbc"
     export(log, dbc, tmp_path)
     assert compare(log, load(dbc), tmp_path) > 1000
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_databases_group_by_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """FD and classical, nested pages, refused frames: rows wait as frames, and none is lost."""
+    monkeypatch.setattr(export_plan, "GROUP_ROWS", (16, 48))
+    monkeypatch.setattr(module, "scan", lambda path: scan(path, chunk_frames=61))
+    path = tmp_path / "x.dbc"
+    made = dbcs.dbc(seed)
+    path.write_text(made.text, encoding="utf-8")
+    lines = [
+        f"({each.at_s:.6f}) can0 {each.can_id:0{8 if each.extended else 3}X}"
+        f"{'#' if len(each.data) <= 8 else '##0'}{each.data.hex().upper()}\n"
+        for each in dbcs.frames(made, seed, 700)
+    ]
+    log = write_log(tmp_path / "a.log", lines)
+    database = load(path)
+    entry = export(log, path, tmp_path / "out")
+    told = live_rows(log, database)
+    assert {name: len(rows(tmp_path / "out", name)) for name in told} == {
+        name: len(each) for name, each in told.items()
+    }
+    compare(log, database, tmp_path / "out")
+    decoded = sum(map(len, told.values()))
+    refused = sum(sum(each.values()) for each in entry["refused"].values())
+    assert entry["decoded"] == decoded
+    assert entry["decoded"] + refused + entry["not_wanted"] == entry["frames"] > 600
+
+
+def test_a_group_without_a_row_makes_no_file(
+    tmp_path: Path, dbc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames of an unknown page are counted, but neither make nor number a file."""
+    monkeypatch.setattr(export_tables, "DAYS_OPEN", 1)
+    days = [line(0, cell(9, 1)), line(86_400, cell(1, 1)), line(1, cell(1, 2))]
+    log = write_log(tmp_path / "a.log", days)
+    entry = export(log, dbc, tmp_path / "out")
+    assert [each["path"] for each in entry["files"]] == [
+        "message=Cells/date=2023-11-15/a.log.parquet",
+        "message=Cells/date=2023-11-16/a.log.parquet",
+    ]
+    assert (entry["refused"], entry["decoded"]) == ({"Cells": {"mux": 1}}, 2)
