@@ -23,7 +23,7 @@ FRAMES = 10_000_000
 PEER_FRAMES = 200_000
 CSV_FRAMES = 2_000_000  # 80 MB of text for each million
 ASAMMDF_FRAMES = 1_000_000
-CORE = 0
+CORE = max(os.sched_getaffinity(0))  # the first one serves the machine's interrupts
 GOAL = 2_000_000  # frames a second to Parquet, all signals, one core
 PARQUET, DECODE = "export to Parquet", "decode, keep nothing"
 CSV, PEER = "export to CSV", "python-can + cantools to CSV"
@@ -142,12 +142,26 @@ def report(all_of_them: list[Contender], sizes: Mapping[str, float]) -> int:
         rows.append(
             [each.name, f"{each.frames:,}", f"{each.cpu_rate / 1e6:.3f}",
              f"{each.wall_rate / 1e6:.3f}", f"{mine.cpu_rate / each.cpu_rate:.1f}",
+             f"{mine.wall_rate / each.wall_rate:.1f}",
              f"{most_mb:.0f}", f"{1e6 * sizes[each.name] / each.frames:.1f}"]
         )  # fmt: skip
-    head = ("to tables", "frames", "M/CPU s", "M/wall s", "CPU x ours", "most MB", "MB per M")
-    show("one log, one core each", head, rows)
-    reached = mine.cpu_rate >= GOAL
-    print(f"goal of {GOAL / 1e6:g} M frames/s to Parquet: {'reached' if reached else 'MISSED'}")
+    head = (
+        "to tables",
+        "frames",
+        "M/CPU s",
+        "M/wall s",
+        "CPU x ours",
+        "wall x ours",
+        "most MB",
+        "MB per M",
+    )
+    show(f"one log, pinned to core {CORE}, start of the process included", head, rows)
+    reached = mine.wall_rate >= GOAL
+    print(
+        f"goal of {GOAL / 1e6:g} M frames/s of the clock to Parquet, all signals, one core: "
+        f"{mine.wall_rate / 1e6:.2f} ({mine.cpu_rate / 1e6:.2f} for each second of CPU), "
+        f"{'reached' if reached else 'MISSED'}"
+    )
     return 0 if reached else 1
 
 

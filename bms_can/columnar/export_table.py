@@ -5,11 +5,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from bms_can.columnar.export_plan import DType, Field, Kind
 from bms_can.columnar.export_rows import Block, Cells
 
 TIME = pa.timestamp("us", tz="UTC")
+LOOKED_AT = 2048  # rows; enough to tell a measurement from noise
+FEW = 2  # each number comes so often
 NAMES = pa.dictionary(pa.int32(), pa.string())
 
 
@@ -35,6 +38,17 @@ def _field(field: Field) -> pa.Field:
 def arrow_type(dtype: DType) -> pa.DataType:
     """Return the Arrow type of a signal's values; integers beyond 64 bits become their digits."""
     return pa.string() if dtype.hasobject else pa.from_numpy_dtype(dtype)
+
+
+def repetitive(table: pa.Table) -> list[str]:
+    """Return the columns of real numbers whose first rows say few different ones."""
+    first = table.slice(0, LOOKED_AT)
+    return [
+        name
+        for name, column in zip(first.column_names, first.columns, strict=True)
+        if pa.types.is_floating(column.type)
+        and FEW * pc.count_distinct(column).as_py() <= len(column) - column.null_count
+    ]
 
 
 class TableMaker:

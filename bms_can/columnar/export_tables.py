@@ -10,7 +10,7 @@ import pyarrow as pa
 from bms_can.columnar.export_file import TableFile, open_table
 from bms_can.columnar.export_plan import Field, dictionaries
 from bms_can.columnar.export_rows import Block, ChannelNames, RowGroups
-from bms_can.columnar.export_table import TableMaker, schema_of
+from bms_can.columnar.export_table import TableMaker, repetitive, schema_of
 from bms_can.errors import BadInput
 
 DAYS_OPEN = 2  # a log goes from one day to the next; more at once is disorder
@@ -136,11 +136,11 @@ class Tables:
         if not len(rows):
             return
         if table.file is None:
-            table.file = self._new(table)
+            table.file = self._new(table, rows)
         table.rows += len(rows)
         table.file.write(rows)
 
-    def _new(self, table: _Open) -> TableFile:
+    def _new(self, table: _Open, rows: pa.Table) -> TableFile:
         place, sheet = table.place, table.sheet
         number = self._opened[place] = self._opened.get(place, 0) + 1
         self._files += 1
@@ -149,5 +149,5 @@ class Tables:
             raise BadInput(self.source, [told])
         name = self.log_name if number == 1 else f"{self.log_name}~{number}"
         table.path, table.temporary = f"{place}/{name}.{self.kind}", f"{self._files}.part"
-        named = (self.kind, self.compression, sheet.dictionaries)
+        named = (self.kind, self.compression, (*sheet.dictionaries, *repetitive(rows)))
         return open_table(self.folder / table.temporary, sheet.schema, *named)

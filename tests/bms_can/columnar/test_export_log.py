@@ -85,6 +85,22 @@ def test_schema_names_unit_signal_and_origin(tmp_path: Path, dbc: Path) -> None:
     assert rows(tmp_path / "out", "Energy")[0]["total"] == 2**64 - 1
 
 
+def test_numbers_that_come_again_are_a_dictionary(tmp_path: Path, dbc: Path) -> None:
+    """What the first rows say decides, for real numbers of many bits; the values are the same."""
+    raws = [(n % 7, n) for n in range(3000)]
+    log = write_log(tmp_path / "a.log", [line(0, pack(voltage=a, current=b)) for a, b in raws])
+    export(log, dbc, tmp_path / "out", all_values=True)
+    (path,) = (tmp_path / "out").rglob("*.parquet")
+    with pa.parquet.ParquetFile(path) as file:
+        group = file.metadata.row_group(0)
+        columns = [group.column(number) for number in range(group.num_columns)]
+        found = {each.path_in_schema: each.has_dictionary_page for each in columns}
+        table = file.read()
+    assert (found["voltage"], found["current"], found["soc"]) == (True, False, False)
+    assert table["voltage"].to_pylist() == [a * 0.1 for a, _ in raws]
+    assert table["current"].to_pylist() == [b * 0.1 for _, b in raws]
+
+
 def test_integers_beyond_64_bits_are_exact(tmp_path: Path, dbc: Path) -> None:
     """As their digits: a float64 would not hold them."""
     log = write_log(tmp_path / "a.log", [line(1, "102#FFFFFFFFFFFFFFFF")])

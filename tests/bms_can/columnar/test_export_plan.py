@@ -47,8 +47,8 @@ def test_columns_have_names_of_their_own_in_any_case(database: Database) -> None
 def test_a_row_group_depends_on_the_columns_alone() -> None:
     """Many columns make short groups, so that memory does not depend on the DBC; none is tiny."""
     few = [Field(f"s{number}", Kind.VALUE) for number in range(8)]
-    assert group_rows(few) == 131_072
-    assert group_rows(few, 20 * 20) == 131_072
+    assert group_rows(few) == 65_536
+    assert group_rows(few, 20 * 20) == 65_536
     assert group_rows(few * 10, 20 * 20) == 22_528
     assert group_rows(few, 1000 * 20) == 3072
     assert group_rows(few * 1000) == 1024
