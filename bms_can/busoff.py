@@ -1,9 +1,12 @@
 """What to do in bus-off, and for how long to keep quiet after it (reliability rule 23). Pure.
 
-A controller in bus-off has left the bus. What waits in its queue would go out when it comes back,
-so the queue is thrown away first (the interface is set down), then the controller gets a rest that
-doubles with each failure, then the interface is set up, and nothing is sent until the bus has been
-listened to for a while. The kernel must not do this by itself: `restart-ms` stays 0.
+A controller in bus-off has left the bus. It gets a rest that doubles with each failure. What waits
+in its queue would go out when it comes back, so the interface is then set down, which throws that
+away, and up at once; and nothing is sent until the bus has been listened to for a while. The kernel
+must not do this by itself: `restart-ms` stays 0.
+
+During the rest the interface stays as it is. So one that is down was set down by a person, who also
+decides when it comes up again; and an agent that ends in the middle leaves none down behind it.
 """
 
 from dataclasses import dataclass
@@ -27,9 +30,11 @@ class Phase(Enum):
     """Where a recovery stands."""
 
     FINE = "fine"
-    RESTING = "resting"  # the interface is down
+    RESTING = "resting"  # in bus-off; to be restarted
+    DOWN = "down"  # set down by us, to be set up at once
     LISTENING = "listening"  # it is up again, nothing may be sent
-    HELPLESS = "helpless"  # it may not be set down or up
+    HELPLESS = "helpless"  # it may not be set down
+    LEFT = "left"  # somebody else has set it down
 
 
 @dataclass(slots=True)
@@ -50,23 +55,47 @@ class BusOff:
     refused: str = ""
     recoveries: int = 0
 
-    def step(self, now_s: float, *, bus_off: bool) -> Act:
-        """Return what to do now; tell by `done` how it went."""
-        if self.phase is Phase.RESTING:
-            return Act.UP if now_s >= self.until_s else Act.NOTHING
-        if self.phase is Phase.HELPLESS and not bus_off:
-            self._listen(now_s)  # somebody else has restarted it
+    def step(self, now_s: float, *, bus_off: bool, up: bool | None = True) -> Act:
+        """Return what to do now; tell by `done` how it went, and ask again.
+
+        Args:
+            now_s: now [s].
+            bus_off: the controller is in bus-off.
+            up: the interface is set up; None: nobody can tell.
+        """
+        if self.phase is Phase.DOWN:
+            return self._lift(now_s, up=up)
+        if up is False:
+            self._leave()
+            return Act.NOTHING
         if bus_off:
-            return (
-                Act.DOWN
-                if self.phase is not Phase.HELPLESS or now_s >= self.until_s
-                else Act.NOTHING
-            )
-        if self.phase is Phase.LISTENING and now_s >= self.until_s:
+            return self._restart(now_s)
+        if self.phase in {Phase.RESTING, Phase.HELPLESS, Phase.LEFT}:
+            self._listen(now_s)  # somebody else has restarted it
+        elif now_s >= self.until_s and self.phase is Phase.LISTENING:
             self.phase, self.until_s = Phase.FINE, now_s + CALM_S
-        elif self.phase is Phase.FINE and now_s >= self.until_s:
+        elif now_s >= self.until_s:
             self.wait_s = FIRST_WAIT_S
         return Act.NOTHING
+
+    def _lift(self, now_s: float, *, up: bool | None) -> Act:
+        """Set up again what we have set down."""
+        if up:
+            self._listen(now_s)  # somebody else was faster
+            return Act.NOTHING
+        return Act.UP if now_s >= self.until_s else Act.NOTHING
+
+    def _leave(self) -> None:
+        """Do not overrule a person who has set it down."""
+        if self.phase is not Phase.FINE:
+            self.phase, self.refused = Phase.LEFT, ""
+
+    def _restart(self, now_s: float) -> Act:
+        """Let it rest, and then throw away what waits."""
+        if self.phase not in {Phase.RESTING, Phase.HELPLESS}:
+            self.phase, self.until_s, self.refused = Phase.RESTING, now_s + self.wait_s, ""
+            self.wait_s = min(2 * self.wait_s, LONGEST_WAIT_S)
+        return Act.DOWN if now_s >= self.until_s else Act.NOTHING
 
     def over(self, now_s: float) -> None:
         """Somebody else (`restart-ms`) ended a bus-off between two looks: listen all the same."""
@@ -79,8 +108,7 @@ class BusOff:
         if act is Act.DOWN and refused:
             self.phase, self.until_s = Phase.HELPLESS, now_s + RETRY_S
         elif act is Act.DOWN:
-            self.phase, self.until_s = Phase.RESTING, now_s + self.wait_s
-            self.wait_s = min(2 * self.wait_s, LONGEST_WAIT_S)
+            self.phase, self.until_s = Phase.DOWN, now_s
         elif act is Act.UP and refused:
             self.until_s = now_s + RETRY_S
         elif act is Act.UP:
@@ -93,10 +121,12 @@ class BusOff:
         why = f"; not restarted: {self.refused}" if self.refused else ""
         return {
             Phase.FINE: "",
-            Phase.RESTING: f"bus-off: the interface is down for {left_s:.0f} s more{why}",
+            Phase.RESTING: f"bus-off: to be restarted in {left_s:.0f} s",
+            Phase.DOWN: f"bus-off: set down by us, to be set up in {left_s:.0f} s{why}",
             Phase.LISTENING: f"bus-off is over: listening for {left_s:.0f} s more before any send",
             Phase.HELPLESS: f"bus-off{why}",
+            Phase.LEFT: "the interface was set down after bus-off, not by us: it stays down",
         }[self.phase]
 
     def _listen(self, now_s: float) -> None:
-        self.phase, self.until_s = Phase.LISTENING, now_s + LISTEN_S
+        self.phase, self.until_s, self.refused = Phase.LISTENING, now_s + LISTEN_S, ""

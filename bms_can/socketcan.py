@@ -212,11 +212,14 @@ class SocketCanPort(Port):
         if self._was_off and not bus_off:
             recovery.over(now_s)
         self._was_off = False
-        act = recovery.step(now_s, bus_off=bus_off)
-        if act is not Act.NOTHING:
+        while (act := self._asked(recovery, now_s)) is not Act.NOTHING:
             recovery.done(act, now_s, self._do(act))
             self._look()
         self._quiet = recovery.text(now_s)
+
+    def _asked(self, recovery: BusOff, now_s: float) -> Act:
+        up = None if self._link is None else self._link.up
+        return recovery.step(now_s, bus_off=self._state == BUS_OFF, up=up)
 
     def _look(self) -> None:
         link = self._link = self._outside.ask(self._channel)

@@ -169,13 +169,13 @@ def test_what_the_kernel_says_counts_more_than_an_old_error_frame(bench: Bench) 
 
 
 def test_bus_off_is_mended_by_setting_the_interface_down_and_up(bench: Bench) -> None:
-    """Down at once, so that nothing that waits goes out; up after a rest; then it listens."""
+    """After a rest, down and up at once, so that nothing that waits goes out; then it listens."""
     recovery = BusOff()
     bench.link = replace(UP, state="BUS-OFF", carrier=False)
     bench.tend(recovery)
-    assert bench.acts == [False]
+    assert bench.port.doubt == "bus-off: to be restarted in 1 s"
     bench.tend(recovery)
-    assert bench.acts == [False]
+    assert bench.acts == []
     bench.tend(recovery)
     assert bench.acts == [False, True]
     assert "listening" in bench.port.doubt
@@ -184,11 +184,29 @@ def test_bus_off_is_mended_by_setting_the_interface_down_and_up(bench: Bench) ->
     assert bench.port.doubt == ""
 
 
+def test_what_a_person_has_set_down_in_bus_off_stays_down(bench: Bench) -> None:
+    """It is told, not overruled; once it is up again it is listened to before any send."""
+    recovery = BusOff()
+    bench.link = replace(UP, state="BUS-OFF", carrier=False)
+    bench.tend(recovery)
+    bench.link = replace(UP, state="STOPPED", up=False)
+    for _ in range(10):
+        bench.tend(recovery, 10.0)
+    assert bench.acts == []
+    assert "not by us: it stays down" in bench.port.doubt
+    assert bench.port.trouble == "the interface is down"
+    bench.link = UP
+    bench.tend(recovery)
+    assert "listening" in bench.port.doubt
+
+
 def test_bus_off_without_the_right_to_mend_it(bench: Bench) -> None:
     """It says who must: the reason is in the doubt that keeps closes in."""
+    recovery = BusOff()
     bench.refusal = "can0: Operation not permitted (needs CAP_NET_ADMIN)"
     bench.link = replace(UP, state="BUS-OFF", carrier=False)
-    bench.tend(BusOff())
+    bench.tend(recovery)
+    bench.tend(recovery, 1.0)
     assert bench.port.doubt == f"bus-off; not restarted: {bench.refusal}"
     assert bench.port.trouble == "bus-off"
 
