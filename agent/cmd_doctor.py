@@ -7,7 +7,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.battery_words import battery_of
@@ -17,7 +17,7 @@ from agent.config import Config, load
 from agent.doctor import FAIL, UNKNOWN, Finding, Verdict, examine, exit_code
 from agent.doctor_box_rules import AGENT_RULES, BOX_RULES, DISK_RULES, PLATFORM_RULES
 from agent.doctor_bus_rules import BUS_RULES
-from agent.doctor_facts import HeardFacts
+from agent.doctor_facts import AgentFacts, HeardFacts
 from agent.doctor_heard_rules import HEARD_RULES
 from agent.doctor_listen import Recording, judge_recording, record
 from agent.doctor_look import (
@@ -36,6 +36,7 @@ from bms_can.profile_load import load_profile
 
 EXIT_USAGE = 2
 SOCKETCAN = "socketcan"
+NO_AGENT = AgentFacts("", held=None)
 COLOURS = {"ok": "\x1b[32m", "warn": "\x1b[33m", "fail": "\x1b[1;31m", "unknown": "\x1b[36m"}
 PLAIN = "\x1b[0m"
 _BAUDRATE = re.compile(rb'^BA_\s+"Baudrate"\s+(\d+)\s*;', re.MULTILINE)
@@ -86,7 +87,7 @@ def doctor_lines(findings: Sequence[Finding], *, colour: bool) -> Iterator[str]:
 def _all(arguments: Namespace, clock: Clock) -> Iterator[Finding]:
     yield from examine(BOX_RULES, look_at_box(clock), "machine")
     if arguments.config is None:
-        yield from _buses([_bare(arguments)], clock, arguments.listen_s, ours=False)
+        yield from _buses([_bare(arguments)], clock, arguments.listen_s, NO_AGENT)
         return
     try:
         config = load(arguments.config, os.environ)
@@ -99,7 +100,7 @@ def _all(arguments: Namespace, clock: Clock) -> Iterator[Finding]:
     yield from examine(DISK_RULES, look_at_disk(config), "state")
     yield from examine(PLATFORM_RULES, look_at_platform(config.platform, clock), "platform")
     yield from examine(AGENT_RULES, agent, "agent")
-    yield from _buses(places, clock, arguments.listen_s, ours=bool(agent.held))
+    yield from _buses(places, clock, arguments.listen_s, agent)
 
 
 def _places(config: Config) -> list[Place]:
@@ -122,19 +123,19 @@ def _bare(arguments: Namespace) -> Place:
 
 
 def _buses(
-    places: Sequence[Place], clock: Clock, listen_s: float, *, ours: bool
+    places: Sequence[Place], clock: Clock, listen_s: float, agent: AgentFacts
 ) -> Iterator[Finding]:
     """Look at all buses; they are listened to at the same time."""
     for place in places:
-        yield from _interface(place)
+        yield from _interface(place, agent)
     with ThreadPoolExecutor(len(places)) as pool:
         heard = pool.map(lambda place: record(place.settings, clock, listen_s), places)
         for place, recording in zip(places, heard, strict=True):
             for battery in place.batteries:
-                yield from _heard(place, battery, recording, listen_s, ours=ours)
+                yield from _heard(place, battery, recording, listen_s, ours=bool(agent.held))
 
 
-def _interface(place: Place) -> Iterator[Finding]:
+def _interface(place: Place, agent: AgentFacts) -> Iterator[Finding]:
     settings = place.settings
     if settings.interface != SOCKETCAN:
         said = f"{settings.interface} is python-can's own; the kernel knows nothing of it"
@@ -142,6 +143,7 @@ def _interface(place: Place) -> Iterator[Finding]:
         return
     wanted = settings.bitrate or _dbc_bitrate(place.batteries)
     facts = look_at_bus(settings, wanted, commands=place.commands)
+    facts = replace(facts, agent_may=agent.net_admin)
     yield from examine(BUS_RULES, facts, settings.channel)
 
 

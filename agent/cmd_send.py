@@ -29,6 +29,8 @@ from bms_can.profile_load import load_profile
 INSTALLED = Path("/etc/bms-agent/agent.toml")
 EXIT_REFUSED, EXIT_USAGE = 1, 2
 ECHO_S = 0.5
+SENT = "came back from the bus: it was sent"
+QUEUED = "came back when it was queued: this adapter does not say whether it was sent"
 _NUMBER = re.compile(r"-?\d+|-?0[xX][0-9a-fA-F]+")
 _FLOAT = re.compile(r"-?\d+\.\d*(?:[eE][-+]?\d+)?|-?\d+[eE][-+]?\d+")
 
@@ -148,7 +150,7 @@ def _send(settings: BusSettings, frame: Frame, clock: Clock) -> int:
             while (left_s := end_s - clock.monotonic_s()) > 0:
                 heard = port.receive(left_s)
                 if heard is not None and heard[1:4] == frame[1:4] and heard.own is not False:
-                    print("came back from the bus: it was sent")  # noqa: T201 - the command's output
+                    print(SENT if port.true_echo else QUEUED)  # noqa: T201 - the command's output
                     return 0
     except (BusDown, SendFailed) as error:
         print(f"bms-agent send: {error}", file=sys.stderr)  # noqa: T201 - the command's output

@@ -17,6 +17,8 @@ class Device:
         profile: its interlocks are already tightened by the site.
         read_only: it is configured to listen only.
         echo: the bus gives our own frames back, so that a frame counts as sent only then.
+        true_echo: returns whether it does so when a frame was sent; some adapters' drivers do it
+            when it was queued, which says nothing about the bus.
         listening_since_s: start of listening, monotonic [s].
         bus_facts: returns how the bus is doing, for people.
         bus_doubt: returns why a frame could be late or lost on the bus now, "" while all is well.
@@ -31,6 +33,12 @@ class Device:
     listening_since_s: float
     bus_doubt: Callable[[], str] = str
     bus_facts: Callable[[], Mapping[str, object]] = dict
+    true_echo: Callable[[], bool] = lambda: True
+
+    @property
+    def echo_proves(self) -> bool:
+        """Whether a frame that came back was on the bus."""
+        return self.echo and self.true_echo()
 
     @property
     def table(self) -> SignalTable:

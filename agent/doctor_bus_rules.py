@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.doctor import FAIL, OK, WARN, Rule, Verdict
 from agent.doctor_facts import BusFacts
+from bms_can.link import LinkState
 
 MOST_QUEUED = 10  # control frames that wait go out late (reliability rule 21b)
 WARNING_LIMIT = 96  # error counters, ISO 11898-1: the controller is in error-warning
@@ -40,6 +41,14 @@ _NO_INTERFACE = (
 _STATE = "wiring, termination (60 ohm between CAN_H and CAN_L), bit rate; then: "
 
 
+_DROP_IN = "bms-agent.service.d/bus-off.conf"
+_RIGHT = (
+    f"install -Dm 644 deploy/{_DROP_IN} /etc/systemd/system/{_DROP_IN};"
+    " systemctl daemon-reload; systemctl restart bms-agent"
+)
+_OR_KERNEL = "; or, as nothing is commanded here, RestartSec=1 in [CAN] of 80-can0.network"
+
+
 def _there(facts: BusFacts) -> bool:
     return facts.there
 
@@ -60,6 +69,11 @@ def _listens(facts: BusFacts) -> bool | None:
     if facts.link is None or facts.link.state is None:
         return None
     return "LISTEN-ONLY" in facts.link.modes
+
+
+def _needs_us(link: LinkState | None) -> bool:
+    """Tell whether nobody but the agent ends a bus-off; who only listens never gets into it."""
+    return link is not None and link.restart_ms == 0 and "LISTEN-ONLY" not in link.modes
 
 
 def _counter(way: str) -> Rule[BusFacts]:
@@ -144,9 +158,22 @@ BUS_RULES: Sequence[Rule[BusFacts]] = (
         "restart after bus-off",
         _link("restart_ms"),
         lambda ms, facts: wrong_if(facts.commands and ms != 0, WARN),
-        lambda ms, _: f"by itself after {ms} ms" if ms else "by nobody but us",
+        lambda ms, _: f"by the kernel, after {ms} ms" if ms else "not by the kernel (restart-ms 0)",
         lambda facts: _again(facts, "restart-ms 0"),
         applies=_real,
+    ),
+    Rule(
+        "restart by the agent",
+        lambda facts: facts.agent_may,
+        lambda may, _: wrong_if(not may, WARN),
+        lambda may, _: (
+            "yes, after a rest"
+            if may
+            else "no: it has no CAP_NET_ADMIN, so a bus-off lasts until a person ends it"
+        ),
+        lambda facts: _RIGHT + ("" if facts.commands else _OR_KERNEL),
+        "no agent answers that could say whether it may",
+        lambda facts: _real(facts) and _needs_us(facts.link),
     ),
     Rule(
         "transmitter",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from bms_can.link import LinkState
+from bms_can.link import VIRTUAL, LinkState
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class BusFacts:
         commands: a device on this bus may command.
         rmem_max: net.core.rmem_max [byte].
         rmem_wanted: receive buffer that a second of a full bus needs [byte].
+        agent_may: the running agent has the right to restart it after bus-off; None: none answers.
     """
 
     interface: str
@@ -31,6 +32,7 @@ class BusFacts:
     commands: bool = False
     rmem_max: int | None = None
     rmem_wanted: int = 0
+    agent_may: bool | None = None
 
     @property
     def there(self) -> bool:
@@ -40,7 +42,7 @@ class BusFacts:
     @property
     def controller(self) -> bool:
         """Whether it is, or may be, a real controller: a virtual one has no bit rate or state."""
-        return self.link is not None and self.link.kind not in {"vcan", "vxcan"}
+        return self.link is not None and self.link.kind not in VIRTUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,8 @@ class AgentFacts:
         held: somebody holds the state directory; None: it cannot be told.
         answers: it answered at its door.
         devices: its answer, by device_uid.
-        state_trouble: why nothing could be asked.
+        words: why it did not answer.
+        net_admin: it may set interfaces up and down (CAP_NET_ADMIN); None: it does not say.
     """
 
     config: str
@@ -153,6 +156,7 @@ class AgentFacts:
     answers: bool = False
     devices: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     words: str = ""
+    net_admin: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

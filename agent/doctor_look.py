@@ -132,7 +132,9 @@ def look_at_agent(config: Config) -> AgentFacts:
         return AgentFacts(path, lock, words=str(error))
     devices = answer.get("devices")
     found: Mapping[str, Mapping[str, object]] = devices if isinstance(devices, dict) else {}
-    return AgentFacts(path, held=True, answers=True, devices=found)
+    box = answer.get("box")
+    may = box.get("net_admin") if isinstance(box, dict) else None
+    return AgentFacts(path, held=True, answers=True, devices=found, net_admin=may)
 
 
 def look_at_box(clock: Clock) -> BoxFacts:

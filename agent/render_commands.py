@@ -41,7 +41,7 @@ def _evidence_lines(event: Mapping[str, Any], zero_s: float) -> Iterator[str]:
             yield f"{kind:<16}{frame['at_s'] - zero_s:+10.3f} s  {frame['frame']}"
     if "echo" in evidence:
         heard = "came back from the bus" if event["state"] == SENT else "did not come back"
-        yield f"{'echo':<16}{heard if evidence['echo'] else 'this bus gives none'}"
+        yield f"{'echo':<16}{heard if evidence['echo'] else 'none that proves anything'}"
 
 
 def recording_line(recording: Mapping[str, Any] | None) -> str:

@@ -22,6 +22,7 @@ class Run:
         sent_s: when the first one was.
         next_s: when the next repetition is due.
         trouble: what went wrong with its frames without ending it, "" while nothing did.
+        unproven: why an echo of its frames does not show that they were on the bus, "" if it does.
         effect: watches for the proof; `answer` and `refusal` for what the BMS says.
     """
 
@@ -34,9 +35,15 @@ class Run:
     sent_s: float = 0.0
     next_s: float = 0.0
     trouble: str = ""
+    unproven: str = ""
     effect: Watch | None = None
     answer: Watch | None = None
     refusal: Watch | None = None
+
+    @property
+    def remarks(self) -> str:
+        """What is to be said about its frames, whatever comes of them."""
+        return "; ".join(text for text in (self.unproven, self.trouble) if text)
 
 
 @dataclass(slots=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from bms_can.frame import Frame, frame_text
 from bms_can.guard import GuardEntry
+from bms_can.link import VIRTUAL
 
 VIRTUAL_INTERFACES = frozenset({"virtual", "udp_multicast"})
-VIRTUAL_KINDS = frozenset({"vcan", "vxcan"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Situation:
 
 def is_virtual(interface: str, kind: str | None) -> bool:
     """Tell whether a bus has no wire; `kind` of a network interface, None: none or not known."""
-    return interface in VIRTUAL_INTERFACES or (interface == "socketcan" and kind in VIRTUAL_KINDS)
+    return interface in VIRTUAL_INTERFACES or (interface == "socketcan" and kind in VIRTUAL)
 
 
 def owners(situation: Situation) -> list[str]:

@@ -21,6 +21,7 @@ from bms_can.table import Watch
 
 NEVER_S = float("inf")
 HELD_UP_S = 0.005  # a send takes well below a millisecond
+UNPROVEN = "no echo proves it: the adapter took the frame, and may still hold it"
 AGAIN_S = 0.5  # between two tries of an open that the bus did not take
 
 
@@ -117,9 +118,11 @@ class Session:
         returned = self.echoes.returned(run.frames[0])
         if returned is None:
             return None
-        evidence = {"frames": frames_evidence(run.frames), "echo": self._device.echo}
+        proves = self._device.echo_proves
+        run.unproven = "" if proves else UNPROVEN
+        evidence = {"frames": frames_evidence(run.frames), "echo": proves}
         if returned:
-            return Step(CommandState.SENT, None, run.trouble, evidence)
+            return Step(CommandState.SENT, None, run.remarks, evidence)
         return Step(CommandState.FAILED, Reason.SEND_FAILED, LOST, evidence)
 
     def await_effect(self, run: Run, plan: CommandPlan) -> Step | None:
@@ -128,7 +131,7 @@ class Session:
         effect = self._frames_of(run.effect, plan.confirmed.frames)
         if effect is not None:
             evidence = {"confirmed_by": effect, **frames}
-            return Step(CommandState.SUCCEEDED, None, run.trouble, evidence)
+            return Step(CommandState.SUCCEEDED, None, run.remarks, evidence)
         refusal = self._frames_of(run.refusal, 1)
         if refusal is not None:
             detail = "the BMS answered that it will not do it"
@@ -157,7 +160,7 @@ class Session:
         words = "the BMS acknowledged it" if answered else "the BMS did not acknowledge it"
         if plan.acknowledged is None:
             words = "no answer is defined"
-        parts = (words, f"after {plan.confirmed.window_s:g} s {seen}", run.trouble)
+        parts = (words, f"after {plan.confirmed.window_s:g} s {seen}", run.remarks)
         detail = "; ".join(part for part in parts if part)
         evidence = {"frames": frames_evidence(run.frames)}
         return Step(CommandState.TIMED_OUT, Reason.NO_EFFECT, detail, evidence)

@@ -11,6 +11,7 @@ from agent.local import Answer
 from agent.local_handlers import device_answer
 from agent.outbox import Outbox
 from agent.wiring_device import Link
+from bms_can.netlink import may_set
 
 STATM = Path("/proc/self/statm")
 PAGE_BYTES = 4096
@@ -77,6 +78,7 @@ class Vitals:
             "uptime_s": round(self._clock.monotonic_s() - self._started_s, 1),
             "threads": threading.active_count(),
             "rss_bytes": _rss_bytes(),
+            "net_admin": may_set(),
             "outbox": self._backlog(),
             "commands": self._commands(),
             "recorder": self._recorder(),

@@ -176,7 +176,13 @@ def _device(loaded: Loaded, bus: Bus, clock: Clock) -> Device:
         listening_since_s=clock.monotonic_s(),
         bus_doubt=partial(bus.doubt, config.uid),
         bus_facts=receiver.facts,
+        true_echo=partial(_true_echo, receiver),
     )
+
+
+def _true_echo(receiver: Receiver) -> bool:
+    port = receiver.port
+    return port is not None and port.true_echo
 
 
 def _deliverer(shared: Shared, uid: str) -> Deliverer:

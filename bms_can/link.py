@@ -15,6 +15,7 @@ HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 INFO = struct.Struct("=BBHiII")  # family, pad, device type, index, flags, change
 ATTRIBUTE = struct.Struct("=HH")  # length with this header, type
 TYPE_MASK = 0x3FFF  # the two upper bits of a type are flags
+VIRTUAL = frozenset({"vcan", "vxcan"})
 UP, ECHO = 0x1, 0x40000  # IFF_UP, IFF_ECHO
 
 # Attributes of a link, of its LINKINFO, and of the INFO_DATA of a CAN device.
@@ -111,6 +112,11 @@ class LinkState:
         if self.state in {"STOPPED", "SLEEPING"}:
             return f"the controller is {self.state.lower()}"
         return "no carrier" if self.carrier is False else ""
+
+    @property
+    def true_echo(self) -> bool:
+        """Whether a frame that comes back was sent. On a virtual bus it is sent by being taken."""
+        return self.echo or self.kind in VIRTUAL
 
 
 def ask_link(name: str) -> bytes:

@@ -7,11 +7,14 @@ Reading needs no right. Setting needs CAP_NET_ADMIN, which the agent does not ha
 import errno
 import os
 import socket
+from pathlib import Path
 
 from bms_can.errors import BusDown
 from bms_can.link import LinkState, ask_link, ask_up, error_of, parse_link
 
 ANSWER_BYTES = 32768
+STATUS = Path("/proc/self/status")
+NET_ADMIN = 1 << 12  # CAP_NET_ADMIN, linux/capability.h
 # An answer comes in 20 us, but waits for who holds the kernel's lock on all interfaces: a modem,
 # an adapter being unplugged. A frame that is to go out, and can-rx, wait for it: not for long.
 READ_WAIT_S, SET_WAIT_S = 0.05, 1.0
@@ -41,6 +44,16 @@ def set_up(channel: str, *, up: bool) -> None:
     if number:
         needs = " (needs CAP_NET_ADMIN)" if number == errno.EPERM else ""
         raise BusDown(f"{channel}: {os.strerror(number)}{needs}")
+
+
+def may_set() -> bool | None:
+    """Return whether this process may set interfaces up and down; None where it cannot be told."""
+    try:
+        lines = STATUS.read_text(encoding="ascii", errors="replace").splitlines()
+        rights = next(line.split()[1] for line in lines if line.startswith("CapEff:"))
+    except (OSError, StopIteration):
+        return None
+    return bool(int(rights, 16) & NET_ADMIN)
 
 
 def _ask(request: bytes, wait_s: float) -> bytes:

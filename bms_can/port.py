@@ -73,6 +73,11 @@ class Port:
         """What the kernel said about the interface; None where there is nobody to ask."""
         return None
 
+    @property
+    def true_echo(self) -> bool:
+        """Whether a frame that comes back was sent, not only queued, as far as the driver tells."""
+        return True
+
     def now_s(self) -> float:
         """Return the time of this port's clock [s]."""
         return self._clock_s()

@@ -126,6 +126,11 @@ class SocketCanPort(Port):
         """See Port."""
         return self._link
 
+    @property
+    def true_echo(self) -> bool:
+        """See Port. Where the kernel cannot be asked nobody knows, so: no."""
+        return self._link is not None and self._link.true_echo
+
     def receive(self, timeout_s: float) -> Frame | None:
         """See Port. For tools; the agent takes many at once."""
         if not self._waiting:

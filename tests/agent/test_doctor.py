@@ -61,6 +61,7 @@ BUS = BusFacts(
     commands=True,
     rmem_max=4 * MIB,
     rmem_wanted=2 * MIB,
+    agent_may=True,
 )
 HEARD = HeardFacts(
     "candump can0",
@@ -146,6 +147,7 @@ BAD_BUSES: list[tuple[str, BusFacts, Verdict, str]] = [
     ("rx errors", link(rx_errors=96), FAIL, "termination"),
     ("transmit queue", link(tx_queue=1000), WARN, "txqueuelen 10"),
     ("restart after bus-off", link(restart_ms=100), WARN, "restart-ms 0"),
+    ("restart by the agent", replace(BUS, agent_may=False), WARN, "service.d/bus-off.conf"),
     ("transmitter", link(modes=("LISTEN-ONLY",)), FAIL, "listen-only off"),
     ("receive buffer", replace(BUS, rmem_max=212992), WARN, "sysctl -w net.core.rmem_max=2097152"),
 ]
@@ -166,6 +168,25 @@ def test_a_bus_that_only_listens_needs_no_short_queue() -> None:
     """Queue, restart and listen-only matter where something is sent."""
     facts = replace(link(tx_queue=1000, restart_ms=100, modes=("LISTEN-ONLY",)), commands=False)
     assert set(verdicts(BUS_RULES, facts).values()) == {OK}
+
+
+def test_who_ends_a_bus_off_is_named_exactly() -> None:
+    """Without a kernel's restart and without the right: a person, and what gives the right.
+
+    The kernel may do it only where nothing is commanded; who only listens never is in bus-off.
+    """
+    mends = {}
+    for commands in (True, False):
+        facts = replace(BUS, agent_may=False, commands=commands)
+        found = {each.check: each for each in examine(BUS_RULES, facts)}
+        assert "no CAP_NET_ADMIN" in found["restart by the agent"].said
+        mends[commands] = found["restart by the agent"].mend
+    assert "RestartSec=1" not in mends[True]
+    assert "RestartSec=1" in mends[False]
+    for quiet in (link(restart_ms=100), link(modes=("LISTEN-ONLY",))):
+        assert "restart by the agent" not in verdicts(BUS_RULES, replace(quiet, agent_may=False))
+    nobody = verdicts(BUS_RULES, replace(BUS, agent_may=None))
+    assert nobody["restart by the agent"] is UNKNOWN
 
 
 def test_a_virtual_interface_has_no_controller() -> None:

@@ -15,6 +15,7 @@ from agent.send import Situation, is_virtual, missing, refusal
 from bms_can.bus import BusSettings
 from bms_can.frame import Frame
 from bms_can.guard import GuardEntry
+from bms_can.port import Port
 
 Capture = pytest.CaptureFixture[str]
 CONTROL = GuardEntry("close", 0x1811F4E5, extended=True, data=b"\1", mask=b"\xff", per_minute=9)
@@ -159,6 +160,22 @@ def test_no_option_names_another_bus(capsys: Capture, option: str) -> None:
     assert (found["interface"], found["channel"]) == ("virtual", "send-4")
 
 
+@pytest.mark.parametrize(("true_echo", "said"), [(True, "it was sent"), (False, "does not say")])
+def test_an_echo_says_what_the_adapter_can_know(
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    true_echo: bool,  # noqa: FBT001 - a case
+    said: str,
+) -> None:
+    """Where the driver gives a frame back when it was queued, nothing is said to be sent."""
+    bus = can.Bus(interface="virtual", channel="send-5", receive_own_messages=True)
+    monkeypatch.setattr(Port, "true_echo", true_echo)
+    monkeypatch.setattr(cmd_send, "open_port", lambda *_: Port(bus, FakeClock().monotonic_s))
+    frame = Frame(0.0, 0x1811F4E5, extended=True, data=bytes(8))
+    assert cmd_send._send(BusSettings("virtual", "send-5"), frame, FakeClock()) == 0
+    assert said in capsys.readouterr().out
+
+
 def test_a_frame_of_somebody_else_is_no_proof(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,7 +183,7 @@ def test_a_frame_of_somebody_else_is_no_proof(
     frame = Frame(0.0, 0x1811F4E5, extended=True, data=bytes(8))
     clock = FakeClock()
 
-    class Port:
+    class Stranger:
         def send(self, _frame: Frame) -> None:
             pass
 
@@ -177,6 +194,6 @@ def test_a_frame_of_somebody_else_is_no_proof(
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(cmd_send, "open_port", lambda *_: Port())
+    monkeypatch.setattr(cmd_send, "open_port", lambda *_: Stranger())
     assert cmd_send._send(BusSettings("socketcan", "can0"), frame, clock) == 1
     assert "did not come back" in capsys.readouterr().out

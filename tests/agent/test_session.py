@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.echoes import ECHO_S
+from agent.session import UNPROVEN
 from bms_can.commands import CommandState, Reason
 from bms_can.errors import SendFailed
 from bms_can.frame import Frame
@@ -190,7 +191,32 @@ def test_a_bus_without_echo(tmp_path: Path) -> None:
     identity = rig.do(CLOSE)
     assert rig.life(identity) == WHOLE_LIFE
     assert rig.event(identity, S.SENT).evidence["echo"] is False
+    assert rig.event(identity, S.SENT).detail == UNPROVEN
     assert rig.device.control.unsafe == ""
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_an_echo_from_the_queue_proves_nothing(tmp_path: Path, taken: bool) -> None:  # noqa: FBT001 - a case
+    """An slcan adapter gives a frame back when it was queued: only the BMS proves what comes of it.
+
+    The words stand at each rung, so also where a command ends without an effect.
+    """
+    rig = quick_rig(tmp_path)
+    rig.executor._session._device = replace(rig.device, true_echo=lambda: False)
+    rig.wire.deaf = not taken
+    identity = rig.do(CLOSE, 2 * WINDOW_S)
+    sent = rig.event(identity, S.SENT)
+    assert (sent.evidence["echo"], sent.detail) == (False, UNPROVEN)
+    end = rig.event(identity, S.SUCCEEDED if taken else S.TIMED_OUT)
+    assert UNPROVEN in end.detail
+    assert rig.device.control.unsafe == ""
+
+
+def test_an_echo_from_the_bus_needs_no_words(rig: Rig) -> None:
+    """Where the driver tells the truth, its echo is the evidence."""
+    identity = rig.do(CLOSE)
+    sent = rig.event(identity, S.SENT)
+    assert (sent.evidence["echo"], sent.detail) == (True, "")
 
 
 def test_the_limit_is_50_ms() -> None:

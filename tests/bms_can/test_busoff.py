@@ -18,7 +18,8 @@ from bms_can.busoff import (
 
 def went_through(found: BusOff, now_s: float) -> list[Act]:
     """Do all that is asked for now; return it."""
-    acts, up = [], True
+    acts: list[Act] = []
+    up = True
     while (act := found.step(now_s, bus_off=True, up=up)) is not Act.NOTHING:
         up = act is Act.UP
         found.done(act, now_s)

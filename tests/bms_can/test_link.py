@@ -3,6 +3,7 @@
 import base64
 import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from bms_can.errors import BusDown
 from bms_can.link import LinkState, ask_link, ask_up, error_of, parse_link
-from bms_can.netlink import read_link, set_up
+from bms_can.netlink import may_set, read_link, set_up
 
 # What Linux 6.1 answered about an slcan interface in bus-off (tests/socketcan/guest.py).
 BUS_OFF = zlib.decompress(
@@ -99,3 +100,20 @@ def test_a_damaged_answer_is_read_without_an_error(data: st.DataObject) -> None:
     changed[at] = data.draw(st.integers(0, 255))
     parse_link(BUS_OFF[:cut])
     parse_link(bytes(changed))
+
+
+@pytest.mark.parametrize(
+    ("rights", "may"),
+    [("000001ffffffffff", True), ("0000000000001000", True), ("0000000000000fff", False)],
+)
+def test_the_right_to_set_interfaces_is_told(
+    rights: str, *, may: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CAP_NET_ADMIN is bit 12 of the effective rights; without such a line nobody knows."""
+    status = tmp_path / "status"
+    monkeypatch.setattr("bms_can.netlink.STATUS", status)
+    assert may_set() is None
+    status.write_text("Name:\tpython\n")
+    assert may_set() is None
+    status.write_text(f"CapPrm:\t0000000000000000\nCapEff:\t{rights}\n")
+    assert may_set() is may

@@ -168,6 +168,26 @@ def test_what_the_kernel_says_counts_more_than_an_old_error_frame(bench: Bench) 
     assert bench.port.link is None
 
 
+@pytest.mark.parametrize(
+    ("link", "true_echo"),
+    [
+        (UP, True),
+        (replace(UP, kind="slcan", echo=False), False),
+        (replace(UP, kind="vcan", echo=False), True),
+        (None, False),
+    ],
+)
+def test_an_echo_proves_what_the_driver_can_know(
+    bench: Bench,
+    link: LinkState | None,
+    true_echo: bool,  # noqa: FBT001 - a case
+) -> None:
+    """One made when a frame was queued proves nothing; nor does one of which nobody can tell."""
+    bench.link = link
+    bench.tend(BusOff())
+    assert bench.port.true_echo is true_echo
+
+
 def test_bus_off_is_mended_by_setting_the_interface_down_and_up(bench: Bench) -> None:
     """After a rest, down and up at once, so that nothing that waits goes out; then it listens."""
     recovery = BusOff()

@@ -3,7 +3,7 @@
 import subprocess
 import time
 
-from tests.socketcan.nodes import clock_s
+from tests.socketcan.nodes import clock_s, sh
 from tests.socketcan.stage import CLOSE, OPEN, SLCAN, Stage
 
 LISTEN_S = 3.0  # reliability rule 23
@@ -38,9 +38,22 @@ def await_bus(scene: Stage, name: str, value: object, seconds: float = 5.0) -> N
 
 
 def test_a_command_goes_all_the_way(scene: Stage) -> None:
-    """Close and open by a real interface, and what the agent says about it."""
+    """Close and open by a real interface, and what the agent says about it.
+
+    The kernel's slcan driver gives a frame back when it was queued: that proves nothing, and the
+    record says so. What proves the command are the battery's own frames.
+    """
     done(scene, CLOSE)
     done(scene, OPEN)
+    sent = [
+        step
+        for steps in scene.platform.results.values()
+        for step in steps
+        if step["state"] == "sent"
+    ]
+    assert sent
+    assert {step["evidence"]["echo"] for step in sent} == {False}
+    assert all("no echo proves it" in step["detail"] for step in sent)
     found = bus(scene)
     assert (found["state"], found["bitrate"], found["restart_ms"]) == ("ERROR-ACTIVE", 500_000, 0)
     assert (found["trouble"], found["doubt"], found["lost"]) == ("", "", 0)
@@ -106,6 +119,27 @@ def test_bus_off(scene: Stage) -> None:
     assert listened_s >= LISTEN_S - 0.1
     done(scene, CLOSE)
     done(scene, OPEN)
+
+
+def test_what_a_person_sets_down_in_bus_off_stays_down(scene: Stage) -> None:
+    """It is told and not overruled; when it is set up again the agent listens before any close."""
+    adapter = scene.slcan.adapter
+    adapter.state("bus-off", tx_errors=255)
+    await_bus(scene, "state", "BUS-OFF")
+    sh("ip link set can0 down")
+    opens = adapter.commands.count("O")
+    scene.slcan.battery.silent.set()
+    time.sleep(5.0)  # longer than the rest that the agent had begun
+    assert adapter.commands.count("O") == opens
+    assert "not by us" in str(bus(scene)["doubt"])
+    assert bus(scene)["trouble"] == "the interface is down"
+    sh("ip link set can0 up")
+    up_s = time.monotonic()
+    scene.slcan.battery.silent.clear()
+    healthy_s = scene.healthy(SLCAN, up_s)
+    assert "listening" in refused_for(scene, CLOSE)
+    await_bus(scene, "doubt", "", 2 * LISTEN_S)
+    scene.row("slcan: set down in bus-off", None, healthy_s, 0, "stayed down until set up by hand")
 
 
 def test_a_full_transmit_queue(scene: Stage) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bms_can.frame import frame_text
+from bms_can.netlink import read_link
 from bms_can.profile_load import load_profile
 from bms_can.simulator import Simulator
 from tests.socketcan.nodes import PROFILE, sh
@@ -169,7 +170,8 @@ def test_a_full_bus_without_a_lost_frame(scene: Stage, tmp_path: Path) -> None:
     loops = max(1, round(FULL_S / LOOP_S))
     frames = full_bus_log(log, loops)
     scene.vcan.battery.silent.set()
-    before, began_s, used_s = settled(scene), time.monotonic(), _cpu_s(scene.agent.pid)
+    before, kernel = settled(scene), passed("vcan0")
+    began_s, used_s = time.monotonic(), _cpu_s(scene.agent.pid)
     player = subprocess.Popen(["canplayer", "-I", str(log)])  # noqa: S603, S607 - can-utils
     healthy_s = scene.healthy(VCAN, began_s)
     sizes_kb = []
@@ -179,6 +181,7 @@ def test_a_full_bus_without_a_lost_frame(scene: Stage, tmp_path: Path) -> None:
     took_s, used_s = time.monotonic() - began_s, _cpu_s(scene.agent.pid) - used_s
     found = gaps(scene, began_s + healthy_s)
     after = settled(scene)
+    kernel = {name: count - kernel[name] for name, count in passed("vcan0").items()}
     scene.vcan.battery.silent.clear()
     scene.healthy(VCAN, time.monotonic())
     got, lost = after["frames"] - before["frames"], after["lost"] - before["lost"]
@@ -188,8 +191,23 @@ def test_a_full_bus_without_a_lost_frame(scene: Stage, tmp_path: Path) -> None:
         half = sizes_kb[len(sizes_kb) // 2 :]
         note += f", RSS {half[0] / 1024:.1f} to {half[-1] / 1024:.1f} MB in {len(half)} s"
     scene.row("vcan: full 500 kbit/s", None, healthy_s, 0, note)
-    assert (got, lost) == (frames, 0)
+    assert player.returncode == 0
+    assert kernel == {"tx": frames, "rx": frames, "backlog full": 0}, (kernel, got, lost, after)
+    assert (got, lost, after["opened"]) == (frames, 0, before["opened"]), scene.words()
     assert found == []
+
+
+def passed(channel: str) -> dict[str, int]:
+    """Return what the kernel counted: frames sent and received, and those no socket ever got."""
+    link = read_link(channel)
+    assert link is not None
+    lines = Path("/proc/net/softnet_stat").read_text(encoding="ascii").splitlines()
+    full = sum(int(line.split()[1], 16) for line in lines)
+    return {
+        "tx": link.counters["tx_packets"],
+        "rx": link.counters["rx_packets"],
+        "backlog full": full,
+    }
 
 
 def _rss_kb(pid: int) -> int:
