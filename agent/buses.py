@@ -3,7 +3,7 @@
 Devices on one bus share its socket: an adapter can be opened once, and a frame is received once.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from bms_can.layout import Field, field_of
 from bms_can.profile import Profile
 
 BusKey = tuple[str, str, object]
+Place = tuple[str, tuple[int, ...], Field | None]  # identifier, page and place of a signal
 
 
 class Loaded(NamedTuple):
@@ -83,6 +84,16 @@ def bus_mistakes(devices: Sequence[Loaded]) -> list[str]:
     ]
 
 
+def bus_warnings(devices: Sequence[Loaded]) -> list[str]:
+    """Return what a person should look at where devices share a bus."""
+    return [
+        warning
+        for one, other in combinations(devices, 2)
+        if bus_of(one.config.can) == bus_of(other.config.can)
+        for warning in _shared_alarms(one, other)
+    ]
+
+
 def _between(one: Loaded, other: Loaded) -> Iterator[str]:
     names = f"{one.config.uid} and {other.config.uid} on {one.config.can.channel}"
     if one.config.can != other.config.can:
@@ -94,8 +105,23 @@ def _between(one: Loaded, other: Loaded) -> Iterator[str]:
             uids = f"{sender.config.uid} commands by {_text(key)}, which {reader.config.uid} reads"
             yield f"{names}: {uids}: our own frame would count as the battery's word"
     if shared := _status_fields(one) & _status_fields(other):
-        named = ", ".join(sorted(name for name, *_ in shared))
-        yield f"{names}: the status of both rests on {named}: they would be one battery"
+        yield f"{names}: the status of both rests on {_named(shared)}: they would be one battery"
+    for device, reader in ((one, other), (other, one)):
+        alarms = _alarm_fields(reader)
+        if alarms and alarms <= _alarm_fields(device):
+            yield (
+                f"{names}: every alarm of {reader.config.uid} is one of {device.config.uid}"
+                f" ({_named(alarms)}): it would have none of its own"
+            )
+
+
+def _shared_alarms(one: Loaded, other: Loaded) -> Iterator[str]:
+    """Yield what may be right, as where two batteries have one insulation monitor, or not."""
+    ours, theirs = _alarm_fields(one), _alarm_fields(other)
+    shared = ours & theirs
+    if shared and shared not in (ours, theirs):
+        names = f"{one.config.uid} and {other.config.uid} on {one.config.can.channel}"
+        yield f"{names}: alarms of both rest on {_named(shared)}: is that one device of both?"
 
 
 def _sends(device: Loaded) -> set[Key]:
@@ -107,15 +133,28 @@ def _reads(device: Loaded) -> set[Key]:
     return {(message.frame_id, message.is_extended_frame) for message in messages}
 
 
-def _status_fields(device: Loaded) -> set[tuple[str, tuple[int, ...], Field | None]]:
-    """Return the bits that the operating status rests on: id, page and place of each signal."""
+def _status_fields(device: Loaded) -> set[Place]:
+    """Return the bits that the operating status rests on."""
+    return _places(device, device.profile.status.signals())
+
+
+def _alarm_fields(device: Loaded) -> set[Place]:
+    """Return the bits that the alarms rest on."""
+    return _places(device, (alarm.signal for alarm in device.profile.alarms))
+
+
+def _places(device: Loaded, signals: Iterable[str]) -> set[Place]:
     found = set()
-    for name in device.profile.status.signals():
+    for name in signals:
         message, signal = device.database.signals[name]
         page = tuple(signal.multiplexer_ids or ())
         key = message.frame_id, message.is_extended_frame
         found.add((_text(key), page, field_of(message, signal)))
     return found
+
+
+def _named(places: set[Place]) -> str:
+    return ", ".join(sorted({name for name, *_ in places}))
 
 
 def _text(key: Key) -> str:

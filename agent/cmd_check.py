@@ -5,7 +5,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent.buses import Loaded, device_mistakes
+from agent.buses import Loaded, bus_warnings, device_mistakes
 from agent.config import Config, load
 from agent.errors import BadConfig
 from agent.site import tighten
@@ -50,6 +50,7 @@ def config_lines(config: Config) -> Iterator[str]:
         yield f"override    [site] replaces what the profiles say: {config.site.override}"
     if mistakes := device_mistakes(found):
         raise BadConfig(str(config.path), mistakes)
+    yield from (f"warning     {line}" for line in bus_warnings(found))
     yield "good: bms-agent run would start with this"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from agent.battery_words import battery_of
 from agent.buses import bus_of, settings_of
@@ -41,7 +42,14 @@ COLOURS = {"ok": "\x1b[32m", "warn": "\x1b[33m", "fail": "\x1b[1;31m", "unknown"
 PLAIN = "\x1b[0m"
 _BAUDRATE = re.compile(rb'^BA_\s+"Baudrate"\s+(\d+)\s*;', re.MULTILINE)
 
-Battery = tuple[str, Database | None, Profile | None]  # name, and what to hold the frames against
+
+class Battery(NamedTuple):
+    """A name, and what to hold the frames against; `heartbeat`: ours is switched on."""
+
+    name: str
+    database: Database | None
+    profile: Profile | None
+    heartbeat: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +118,10 @@ def _places(config: Config) -> list[Place]:
     for key in dict.fromkeys(bus_of(device.can) for device in config.devices):
         here = [device for device in config.devices if bus_of(device.can) == key]
         settings = settings_of(here[0].can)
-        batteries = tuple((each.uid, loaded[each.uid][1], loaded[each.uid][0]) for each in here)
+        batteries = tuple(
+            Battery(each.uid, loaded[each.uid][1], loaded[each.uid][0], each.heartbeat)
+            for each in here
+        )
         found.append(Place(settings, batteries, any(not each.read_only for each in here)))
     return found
 
@@ -119,7 +130,7 @@ def _bare(arguments: Namespace) -> Place:
     """Return the bus of the command line."""
     settings = bus_settings(arguments)
     profile, database = battery_of(arguments)
-    return Place(settings, ((settings.channel, database, profile),), commands=False)
+    return Place(settings, (Battery(settings.channel, database, profile),), commands=False)
 
 
 def _buses(
@@ -149,7 +160,7 @@ def _interface(place: Place, agent: AgentFacts) -> Iterator[Finding]:
 
 def _dbc_bitrate(batteries: Sequence[Battery]) -> int | None:
     """Return what a DBC says about the bit rate (attribute Baudrate); None if none does."""
-    for _, database, _ in batteries:
+    for _, database, *_ in batteries:
         found = None if database is None else _BAUDRATE.search(Path(database.path).read_bytes())
         if found is not None and int(found[1]):
             return int(found[1])
@@ -159,10 +170,11 @@ def _dbc_bitrate(batteries: Sequence[Battery]) -> int | None:
 def _heard(
     place: Place, battery: Battery, heard: Recording, listen_s: float, *, ours: bool
 ) -> Iterator[Finding]:
-    name, database, profile = battery
+    name, database, profile, heartbeat = battery
     settings = place.settings
     command = f"bms-agent monitor -i {settings.interface} -c {settings.channel}"
     if settings.interface == SOCKETCAN:
         command = f"candump {settings.channel}"
     before = HeardFacts(command, listen_s, ours=ours)
-    yield from examine(HEARD_RULES, judge_recording(before, heard, database, profile), name)
+    facts = judge_recording(before, heard, database, profile, heartbeat=heartbeat)
+    yield from examine(HEARD_RULES, facts, name)

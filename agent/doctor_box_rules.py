@@ -141,6 +141,18 @@ def _said(key: str) -> Callable[[AgentFacts], Any]:
     return fact
 
 
+def _bus_troubles(facts: AgentFacts) -> list[str] | None:
+    """Return what the agent says is wrong with its buses; None without an answer."""
+    if not facts.answers:
+        return None
+    found = []
+    for uid, said in facts.devices.items():
+        bus = said.get("bus")
+        why = (bus.get("trouble") or bus.get("doubt")) if isinstance(bus, Mapping) else ""
+        found += [f"{uid}: {why}"] if why else []
+    return found
+
+
 def _judge_agent(held: bool, facts: AgentFacts) -> Verdict:  # noqa: FBT001 - the fact
     if held:
         return wrong_if(not facts.answers)
@@ -183,6 +195,14 @@ AGENT_RULES: Sequence[Rule[AgentFacts]] = (
             for uid, said in facts.devices.items()
         ),
         lambda _: "",
+        unseen="no agent answers",
+    ),
+    Rule(
+        "bus",
+        _bus_troubles,
+        lambda said, _: wrong_if(said, WARN),
+        lambda said, _: "; ".join(said) or "no trouble",
+        lambda _: "docs/operations.md, What to do when: bus.trouble, bus.doubt",
         unseen="no agent answers",
     ),
     _trouble("local lock-out", "lockout", WARN, "bms-agent lockout clear {config}"),

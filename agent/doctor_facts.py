@@ -70,6 +70,7 @@ class HeardFacts:
         doubts: messages that do not look like the DBC says, with the reason.
         bad: frames that changed nothing, by reason; None: none came that could be checked.
         periods: of messages with a cycle time.
+        babbling: which identifiers came far too often, "" if none did; None: too short to tell.
         control: our own control identifiers that somebody used; ours: an agent runs here.
         status: what the profile makes of it, for people.
     """
@@ -85,6 +86,7 @@ class HeardFacts:
     doubts: Mapping[str, str] = field(default_factory=dict)
     bad: Mapping[str, int] | None = field(default_factory=dict)
     periods: tuple[PeriodFacts, ...] = ()
+    babbling: str | None = None
     control: tuple[str, ...] = ()
     ours: bool = False
     status: str | None = None

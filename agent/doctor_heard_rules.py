@@ -74,6 +74,17 @@ HEARD_RULES: Sequence[Rule[HeardFacts]] = (
         unseen="the bus did not open",
     ),
     Rule(
+        "babbling",
+        lambda facts: facts.babbling,
+        lambda babbling, _: wrong_if(babbling),
+        lambda babbling, _: babbling or "no identifier comes far too often",
+        lambda _: (
+            "find the node that sends it, and switch it off: it takes the bus from the others"
+        ),
+        "listened too short to tell",
+        applies=_heard,
+    ),
+    Rule(
         "DBC",
         lambda facts: facts.percent_known,
         _judge_known,

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from agent.clock import Clock
 from agent.doctor_facts import HeardFacts, PeriodFacts
+from agent.heartbeat import allowed
+from bms_can.babble import LOOK_S, Babble
 from bms_can.bus import BusSettings, open_port
 from bms_can.coverage import Coverage, Doubt
 from bms_can.database import Database, cycle_time_ms
@@ -56,20 +58,45 @@ def record(settings: BusSettings, clock: Clock, seconds: float) -> Recording:
 
 
 def judge_recording(
-    before: HeardFacts, heard: Recording, database: Database | None, profile: Profile | None
+    before: HeardFacts,
+    heard: Recording,
+    database: Database | None,
+    profile: Profile | None,
+    *,
+    heartbeat: bool = False,
 ) -> HeardFacts:
-    """Return the facts with all that can be said about what was heard."""
+    """Return the facts with all that can be said about what was heard.
+
+    Without our `heartbeat` its frame is anybody else's business, as it is for the agent.
+    """
     facts = replace(
         before,
         trouble=heard.trouble,
         frames=len(heard.frames),
         error_frames=heard.dropped.get("error", 0),
+        babbling=_babbling(heard, before.seconds),
     )
     if database is not None and heard.frames:
         facts = _with_dbc(facts, heard, database, profile)
     if database is not None and profile is not None and heard.frames:
-        facts = _with_profile(facts, heard, database, profile)
+        ours = {(entry.can_id, entry.extended) for entry in allowed(profile, heartbeat=heartbeat)}
+        facts = replace(_with_profile(facts, heard, database, profile), control=_used(ours, heard))
     return facts
+
+
+def _used(ours: set[tuple[int, bool]], heard: Recording) -> tuple[str, ...]:
+    """Return the identifiers of ours that came."""
+    came = {(frame.can_id, frame.extended) for frame in heard.frames}
+    return tuple(_text(key) for key in sorted(ours & came))
+
+
+def _babbling(heard: Recording, seconds: float) -> str | None:
+    if seconds < LOOK_S:
+        return None
+    watch = Babble()
+    watch.see((), heard.end_s - seconds)
+    watch.see(heard.frames, heard.end_s)
+    return watch.text
 
 
 def _with_dbc(
@@ -97,7 +124,6 @@ def _with_profile(
     came = {(frame.can_id, frame.extended) for frame in heard.frames}
     ids = {name: _key(database, name) for name in profile.required}
     sealed = {_key(database, name) for name in profile.integrity}
-    control = {(entry.can_id, entry.extended) for entry in profile.guard}
     status = derive_status(
         intake.table.snapshot(), profile, heard.end_s, listening_since_s=heard.frames[0].at_s
     )
@@ -107,7 +133,6 @@ def _with_profile(
         facts,
         missing=tuple(name for name, key in ids.items() if key not in came),
         bad=dict(intake.bad) if intake.bad or sealed & came else None,
-        control=tuple(_text(key) for key in sorted(control & came)),
         status=None if words is None else f"{words}, {_alarms(status.alarm_count)}",
     )
 

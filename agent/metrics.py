@@ -107,6 +107,8 @@ METRICS = (
            _of_device("bus", "opened")),
     Metric("bus_off_recoveries_total", "counter", "returns from bus-off",
            _of_device("bus", "bus_off_recoveries")),
+    Metric("babbling_seconds_total", "counter", "seconds in which a node sent far too much",
+           _of_device("bus", "babbling_s")),
     Metric("bus_state", "gauge", "1 at the state that the controller is in",
            _state),
     Metric("foreign_frames_total", "counter", "control frames of another master",

@@ -8,7 +8,16 @@ from functools import partial
 from importlib.metadata import version
 
 from agent import jobs
-from agent.buses import BusKey, Fan, Loaded, bus_of, device_mistakes, heard_ids, settings_of
+from agent.buses import (
+    BusKey,
+    Fan,
+    Loaded,
+    bus_of,
+    bus_warnings,
+    device_mistakes,
+    heard_ids,
+    settings_of,
+)
 from agent.clock import Clock
 from agent.cloud import Cloud
 from agent.config import Config, DeviceConfig
@@ -87,6 +96,8 @@ def build(config: Config, clock: Clock, outside: Outside | None = None) -> Syste
     loaded = [_load(each, config, world) for each in config.devices]
     if mistakes := device_mistakes(loaded):
         raise BadConfig(str(config.path), mistakes)
+    for line in bus_warnings(loaded):
+        log.warning("%s", line)
     supervisor = Supervisor(clock, notify_socket())
     shared = _shared(config, clock, supervisor, world)
     buses = _buses(loaded, clock, world)

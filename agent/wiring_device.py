@@ -48,14 +48,15 @@ class Bus:
     def doubt(self, uid: str) -> str:
         """Return why a frame of a device could be late or lost here now, "" while all is well.
 
-        A lost frame of any device may still wait in the queue that all of them share.
+        A lost frame of any device may still wait in the queue that all of them share. A node that
+        babbles may keep ours waiting, and what it says in another's name is no word to rest on.
         """
         lost = (
             f"{other}: {sender.unsafe or sender.stuck}"
             for other, sender in self.senders.items()
             if other != uid and (sender.unsafe or sender.stuck)
         )
-        return self.receiver.doubt or next(lost, "")
+        return self.receiver.doubt or self.receiver.babble.text or next(lost, "")
 
 
 @dataclass(frozen=True, slots=True)

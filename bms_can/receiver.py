@@ -100,6 +100,7 @@ class Receiver:
             "lost": counts.lost,
             "dropped": dict(counts.dropped),
             "errors": dict(counts.errors),
+            "babbling_s": self.babble.seconds,
             "bus_off_recoveries": self.recovery.recoveries,
             "buffer_bytes": counts.buffer_bytes,
         }

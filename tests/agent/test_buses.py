@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.buses import Fan, Loaded, bus_mistakes, bus_of
+from agent.buses import Fan, Loaded, bus_mistakes, bus_of, bus_warnings
 from agent.config import CanConfig, DeviceConfig
 from bms_can.frame import Frame
 from bms_can.profile_load import load_profile
@@ -41,6 +41,39 @@ def test_one_shared_identifier_is_found(tmp_path: Path, kept: str, why: str) -> 
     second = loaded("B", profile)
     (found,) = bus_mistakes([loaded("A", FIRST), second])
     assert why in found
+
+
+def test_a_battery_without_alarms_of_its_own_is_refused(tmp_path: Path) -> None:
+    """A copy in which only the messages of the status were changed: it would never be at fault."""
+    profile = second_battery(tmp_path)
+    second = loaded("B", profile)
+    first = loaded("A", FIRST)
+    alarms = {
+        f"{second.database.messages[rule.signal.split('.')[0]].frame_id:08X}"
+        for rule in second.profile.alarms
+    }
+    assert alarms
+    text = (tmp_path / "second.dbc").read_text(encoding="utf-8")
+    for number in alarms:
+        new = int(number, 16) | 1 << 31
+        text = text.replace(str(new), str(new - 0x10))
+    (tmp_path / "second.dbc").write_text(text, encoding="utf-8")
+    found = bus_mistakes([first, loaded("B", profile)])
+    assert any("every alarm of B is one of A" in each for each in found)
+
+
+def test_a_shared_alarm_is_pointed_at(tmp_path: Path) -> None:
+    """One insulation monitor of two batteries may be right; a half-edited copy looks the same."""
+    profile = second_battery(tmp_path)
+    first, second = loaded("A", FIRST), loaded("B", profile)
+    assert bus_warnings([first, second]) == []
+    number = first.database.messages["BAU_Faults"].frame_id | 1 << 31
+    text = (tmp_path / "second.dbc").read_text(encoding="utf-8")
+    (tmp_path / "second.dbc").write_text(
+        text.replace(str(number + 0x10), str(number)), encoding="utf-8"
+    )
+    (found,) = bus_warnings([first, loaded("B", profile)])
+    assert found == "A and B on can0: alarms of both rest on 1809E5F4: is that one device of both?"
 
 
 def test_the_same_battery_on_two_buses_is_good() -> None:

@@ -34,7 +34,9 @@ from agent.sqlite_file import MIB
 from bms_can.frame import Frame
 from bms_can.link import LinkState
 from bms_can.profile import IntegrityRule
+from bms_can.profile_load import load_profile
 from tests.bms_can import tiny
+from tests.second_battery import ROOT
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LINK = LinkState(
@@ -68,6 +70,7 @@ HEARD = HeardFacts(
     5.0,
     frames=500,
     percent_known=99.0,
+    babbling="",
     missing=(),
     periods=(PeriodFacts("M", 0.1, 0.101, 0.5),),
     status="1: contactor open",
@@ -209,6 +212,7 @@ BAD_HEARD: list[tuple[str, HeardFacts, Verdict]] = [
     ("periods", replace(HEARD, periods=SLOW), WARN),
     ("periods", replace(HEARD, periods=LATE), FAIL),
     ("counters and checksums", replace(HEARD, bad={"checksum": 3}), WARN),
+    ("babbling", replace(HEARD, babbling="babbling: 123 1500/s"), FAIL),
     ("other master", replace(HEARD, control=("1811F4E5",)), FAIL),
 ]
 
@@ -271,15 +275,23 @@ def test_each_fault_of_the_disk(check: str, changed: dict[str, Any], verdict: Ve
         ("foreign master", {"foreign_master": "1811F4E5#01"}, FAIL),
         ("journal", {"journal": "disk full"}, FAIL),
         ("reports", {"sync_trouble": "HTTP 500"}, WARN),
+        ("bus", {"bus": {"trouble": "babbling: 123 1500/s", "doubt": ""}}, WARN),
+        ("bus", {"bus": {"trouble": "", "doubt": "error-passive"}}, WARN),
         ("command poll", {"poll_trouble": "HTTP 500"}, WARN),
     ],
 )
-def test_what_the_running_agent_says(check: str, said: dict[str, str], verdict: Verdict) -> None:
+def test_what_the_running_agent_says(check: str, said: dict[str, Any], verdict: Verdict) -> None:
     """Latches, lock-out and troubles of one device are named with it."""
     facts = replace(AGENT, devices={"A": {}, "B": said})
     found = {finding.check: finding for finding in examine(AGENT_RULES, facts)}[check]
     assert found.verdict is verdict
     assert found.said.startswith("B: ")
+
+
+def test_a_bus_without_trouble_is_well() -> None:
+    """Of a bus on which nothing is wrong the running agent has nothing to say."""
+    facts = replace(AGENT, devices={"A": {"bus": {"trouble": "", "doubt": ""}}})
+    assert verdicts(AGENT_RULES, facts)["bus"] is OK
 
 
 def test_an_agent_that_hangs_or_is_not_there() -> None:
@@ -331,6 +343,33 @@ def test_a_profile_without_counters_and_checksums_proves_none(tmp_path: Path) ->
         assert (
             verdicts(HEARD_RULES, judge_recording(before, heard, database, tried))[rule] is verdict
         )
+
+
+@pytest.mark.parametrize("heartbeat", [True, False])
+def test_a_heartbeat_that_we_do_not_send_is_somebody_else_s(heartbeat: bool) -> None:  # noqa: FBT001 - a case
+    """Another master's keep-alive is no second master of a box that is to send none."""
+    profile, database = load_profile(ROOT / "dbc" / "victron.toml")
+    assert profile.heartbeat is not None
+    beat = profile.heartbeat.frames[0]
+    facts = judge_recording(
+        HeardFacts("candump", 5.0),
+        Recording((beat,), {}, "", 10.0),
+        database,
+        profile,
+        heartbeat=heartbeat,
+    )
+    assert verdicts(HEARD_RULES, facts)["other master"] is (FAIL if heartbeat else OK)
+
+
+def test_a_node_that_babbles_is_named() -> None:
+    """Far too many frames of one identifier; in less than a second nobody can tell."""
+    frames = (Frame(1.0, 0x123, extended=False, data=bytes(8)),) * 3000
+    for seconds, verdict in ((2.0, FAIL), (5.0, OK), (0.5, UNKNOWN)):
+        heard = Recording(frames, {}, "", 10.0)
+        facts = judge_recording(HeardFacts("candump", seconds), heard, None, None)
+        found = {each.check: each for each in examine(HEARD_RULES, facts)}["babbling"]
+        assert found.verdict is verdict
+        assert ("123 1500/s" in found.said) is (verdict is FAIL)
 
 
 def test_no_frame_of_the_dbc_proves_nothing_about_its_contents() -> None:

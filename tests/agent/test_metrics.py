@@ -35,6 +35,7 @@ DEVICE: dict[str, Any] = {
         "dropped": {"error": 7},
         "errors": {"crtl": 7},
         "bus_off_recoveries": 0,
+        "babbling_s": 2,
     },
     "sync": {"done": 10, "failed": 1, "age_s": 3.5},
     "refused_by_platform": 0,

@@ -195,6 +195,9 @@ def test_a_lost_frame_stops_the_closes_of_all_on_its_bus(tmp_path: Path) -> None
         assert [link.device.bus_doubt() for link in system.links] == ["", ""]
         first.device.control.unsafe = "no echo"
         assert [link.device.bus_doubt() for link in system.links] == ["", "BAT-1: no echo"]
+        first.receiver.babble.text = "babbling: 123 1500/s"
+        assert [link.device.bus_doubt() for link in system.links] == ["babbling: 123 1500/s"] * 2
+        first.receiver.babble.text = ""
         situation = other.gate.situation(system.links[0].device.listening_since_s)
         checks = other.gate.checks(CommandCode.CLOSE_CONTACTOR, situation)
         assert [check.value for check in checks if check.rule == "bus"] == ["BAT-1: no echo"]
