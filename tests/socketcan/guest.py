@@ -15,6 +15,7 @@ Exit status 125: the guest did not start or died; 124: the time was over.
 import argparse
 import ctypes
 import os
+import platform
 import shlex
 import shutil
 import signal
@@ -35,6 +36,13 @@ NEEDED = {
     "unshare": "util-linux",
 }
 TIME_OVER, NO_GUEST = 124, 125
+MACHINE = "x86_64"  # the seccomp filter and Debian's package
+# A word of the last line of a user-mode-linux that cannot run -> what is missing.
+REASONS = {
+    "ptrace": "ptrace() is not allowed (yama's ptrace_scope, or the container's seccomp filter)",
+    "noexec": "mount /dev/shm without noexec, or set TMPDIR to such a file system",
+}
+NO_FILTER = "no seccomp filter can be set"
 BOOT_S = 40.0
 TRIES = 3
 
@@ -169,13 +177,27 @@ def _boots(work: Path, kernel: subprocess.Popen[bytes]) -> bool:
 
 def run(command: Sequence[str], limit_s: float, memory_mb: int) -> int:
     """Run a command in a guest; return its exit status, or one of ours."""
-    for left in reversed(range(TRIES)):
+    why = ""
+    for _ in range(TRIES):
         with tempfile.TemporaryDirectory(prefix="canguest.") as folder:
-            status = _once(Path(folder), command, limit_s, memory_mb)
+            try:
+                status = _once(Path(folder), command, limit_s, memory_mb)
+            except (OSError, subprocess.SubprocessError) as error:
+                why = NO_FILTER if "preexec_fn" in str(error) else str(error)
+                break
+            log = Path(folder) / "kernel.log"
+            why = _why(log.read_text(errors="replace") if status is None else "")
         if status is not None:
             return status
-        _say(f"the guest did not start; {left} more tries")
+    _say(f"No guest kernel can run here: {why}.")
     return NO_GUEST
+
+
+def _why(log: str) -> str:
+    """Return what is missing, by the last words of a kernel that did not start."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    last = lines[-1] if lines else f"it said nothing within {BOOT_S:g} s"
+    return next((reason for word, reason in REASONS.items() if word in last), last)
 
 
 def _once(work: Path, command: Sequence[str], limit_s: float, memory_mb: int) -> int | None:
@@ -200,8 +222,10 @@ def _once(work: Path, command: Sequence[str], limit_s: float, memory_mb: int) ->
     status = work / "status"
     if status.exists():
         return int(status.read_text())
+    if not booted:
+        return None
     _say((work / "kernel.log").read_text(errors="replace")[-2000:])
-    return NO_GUEST if booted else None
+    return NO_GUEST
 
 
 def _say(text: str) -> None:
@@ -217,10 +241,12 @@ def main() -> int:
     parser.add_argument("--memory", type=int, default=768, help="MB")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     asked = parser.parse_args()
-    packages = missing()
-    if packages:
+    if platform.machine() != MACHINE:
+        _say(f"No guest kernel can run here: it needs {MACHINE}, this is {platform.machine()}.")
+        return NO_GUEST
+    if packages := missing():
         install = "apt-get install --no-install-recommends " + " ".join(packages)
-        _say(f"A guest kernel is needed. As root:\n  {install}")
+        _say(f"No guest kernel can run here: packages are missing; as root: {install}")
         return NO_GUEST
     return run(asked.command, asked.limit, asked.memory)
 
