@@ -124,6 +124,17 @@ class Stage:
         self.platform.command(uid, identity, code, life_s)
         return identity
 
+    def steady(self, uid: str, seconds: float = 5.0) -> None:
+        """Wait until the battery was heard for long enough without a gap for a close."""
+        end_s = time.monotonic() + seconds
+        while (why := self._refusal(uid)).startswith("fresh"):
+            assert time.monotonic() < end_s, why
+            time.sleep(0.05)
+
+    def _refusal(self, uid: str) -> str:
+        judged = self.local(do="judge", command="close_contactor")
+        return str(judged["devices"][uid]["because"])
+
     def outcome(self, identity: str, seconds: float = 30.0) -> dict[str, Any]:
         """Wait for the end of a command; return its last step."""
         ends = {"succeeded", "rejected", "failed", "timed_out", "expired", "unknown", "cancelled"}

@@ -19,6 +19,7 @@ def refused_for(scene: Stage, code: int) -> str:
 
 def done(scene: Stage, code: int) -> None:
     """Give a command that must succeed."""
+    scene.steady(SLCAN)
     step = scene.outcome(scene.command(SLCAN, code))
     assert step["state"] == "succeeded", step
 
@@ -137,6 +138,9 @@ def test_what_a_person_sets_down_in_bus_off_stays_down(scene: Stage) -> None:
     up_s = time.monotonic()
     scene.slcan.battery.silent.clear()
     healthy_s = scene.healthy(SLCAN, up_s)
+    while "not by us" in str(bus(scene)["doubt"]):  # until it looks again, within half a second
+        assert time.monotonic() < up_s + 1.0
+        time.sleep(0.02)
     assert "listening" in refused_for(scene, CLOSE)
     await_bus(scene, "doubt", "", 2 * LISTEN_S)
     scene.row("slcan: set down in bus-off", None, healthy_s, 0, "stayed down until set up by hand")
