@@ -5,7 +5,7 @@ from argparse import Namespace
 from collections import Counter
 
 from bms_can.columnar.choose import chosen_signals
-from bms_can.columnar.chunk import of_channels
+from bms_can.columnar.chunk import of_channel
 from bms_can.columnar.decode import Decoder
 from bms_can.columnar.lines import Lines
 from bms_can.columnar.scan import scan
@@ -24,10 +24,9 @@ def main(arguments: Namespace) -> int:
     lines = Lines(database, show_all=arguments.all, as_json=arguments.json)
     frames = decoded_frames = 0
     bad: Counter[str] = Counter()
-    for chunk in scan(arguments.log):
-        bad.update(chunk.bad_counts)
-        if arguments.channel is not None:
-            chunk = of_channels(chunk, {arguments.channel})  # noqa: PLW2901 - the rest is not wanted
+    for whole in scan(arguments.log):
+        bad.update(whole.bad_counts)
+        chunk = of_channel(whole, arguments.channel)
         decoded = list(decoder.decode(chunk))
         frames += len(chunk)
         decoded_frames += sum(len(columns.rows) for columns in decoded)

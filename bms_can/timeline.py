@@ -78,9 +78,14 @@ class Timeline:
     def pass_time(self, until_s: float) -> Iterator[Change]:
         """Let time pass without a frame; yield the changes that it brings [s, the log's clock]."""
         while self._next_s < until_s:
-            after_s = max(self._next_s + AFTER_DEADLINE_S, nextafter(self._next_s, inf))
-            yield from self._look(max(self.now_s, after_s))
+            yield from self._look(max(self.now_s, self._seen_s()))
         self.now_s = max(self.now_s, until_s)
+
+    def _seen_s(self) -> float:
+        """Return when the next moment shows [s]: a hold's end at it, a deadline after it."""
+        if self._next_s == self._hold_ends_s():
+            return self._next_s
+        return max(self._next_s + AFTER_DEADLINE_S, nextafter(self._next_s, inf))
 
     def meet(self, message: str, samples: Mapping[str, Sample], frame: Frame) -> Iterator[Change]:
         """Take what a frame says that passed every check, at the present time."""
@@ -139,7 +144,10 @@ class Timeline:
         rule = self._profile.status.current
         if flow is None or rule is None or flow.wanted is flow.reported:
             return inf
-        return flow.wanted_since_s + rule.hold_s
+        ends_s = flow.wanted_since_s + rule.hold_s
+        while ends_s - flow.wanted_since_s < rule.hold_s:  # as the status rounds
+            ends_s = nextafter(ends_s, inf)
+        return ends_s
 
     def _look(self, now_s: float) -> Iterator[Change]:
         self.now_s = now_s

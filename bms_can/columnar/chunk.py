@@ -1,6 +1,6 @@
 """A run of data frames of one log as columns. Times, payloads and lines as in the log's order."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -72,15 +72,20 @@ class Chunk:
         return len(self.at_s)
 
 
-def of_channels(chunk: Chunk, names: Collection[str]) -> Chunk:
-    """Return the frames of these channels only; the bad lines stay. "" is what names none."""
-    numbers = [number for number, name in enumerate(chunk.channels) if name in names]
+def of_channel(chunk: Chunk, name: str | None) -> Chunk:
+    """Return the frames of one channel, and those whose channel the log does not name.
+
+    A log without channels is of one bus, whatever it is called. The bad lines stay. None: all.
+    """
+    if name is None:
+        return chunk
+    numbers = [number for number, known in enumerate(chunk.channels) if known in ("", name)]
     if len(numbers) == len(chunk.channels):
         return chunk
     rows = np.isin(chunk.channel, numbers)
     if rows.all():
         return chunk
-    return replace(chunk, **{name: getattr(chunk, name)[rows] for name in TYPES})
+    return replace(chunk, **{each: getattr(chunk, each)[rows] for each in TYPES})
 
 
 def frames(chunk: Chunk) -> Iterator[Frame]:

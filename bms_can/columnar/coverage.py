@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bms_can.columnar.chunk import Chunk, of_channels
+from bms_can.columnar.chunk import Chunk, of_channel
 from bms_can.columnar.decode import Decoder, MessageColumns
 from bms_can.columnar.plan import EXTENDED_BIT
 from bms_can.coverage import KEPT_LINES, Coverage, Doubt
@@ -40,8 +40,7 @@ class ColumnCoverage:
             if len(numbers) < KEPT_LINES:
                 numbers.append(bad.line_number)
         found.frames += len(chunk)
-        channel = self._channel
-        ours = chunk if channel is None else of_channels(chunk, ("", channel))
+        ours = of_channel(chunk, self._channel)
         found.other_channel += len(chunk) - len(ours)
         if len(ours):
             self._count_ids(ours)

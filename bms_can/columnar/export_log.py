@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
-from bms_can.columnar.chunk import Chunk, of_channels
+from bms_can.columnar.chunk import Chunk, of_channel
 from bms_can.columnar.decode import Decoder
 from bms_can.columnar.export_cells import Decoding, SignalCells
 from bms_can.columnar.export_dir import Entry, new_attempt
@@ -157,7 +157,7 @@ def _written(task: Task, database: Database, attempt: Path, progress: Progress |
     sink = _sink(task, Decoding(decoder, cells, tally), tables)
     for chunk in scan(task.path):
         tally.lines(chunk)
-        chosen = chunk if options.channel is None else of_channels(chunk, {options.channel})
+        chosen = of_channel(chunk, options.channel)
         tally.choose(chosen)
         sink.take(chosen)
         if progress is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from bms_can.columnar.chunk import Chunk, of_channels
+from bms_can.columnar.chunk import Chunk, of_channel
 from bms_can.database import Database
 from bms_can.examine.dbc_tally import DbcTally
 from bms_can.examine.finding import Finding, ranked
@@ -52,7 +52,7 @@ def examine(
     log = LogTally(_likely(database))
     dbc = None if database is None else DbcTally(database)
     for chunk in chunks:
-        ours = chunk if channel is None else of_channels(chunk, ("", channel))
+        ours = of_channel(chunk, channel)
         log.feed(ours)
         if dbc is not None:
             dbc.feed(ours)

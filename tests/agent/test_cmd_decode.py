@@ -8,7 +8,7 @@ import cantools
 import pytest
 
 from agent.cli import main
-from tests.bms_can.columnar.battery import cell, energy, line, pack, write_dbc, write_log
+from tests.bms_can.columnar.battery import cell, energy, line, pack, unnamed, write_dbc, write_log
 
 Capture = pytest.CaptureFixture[str]
 ROOT = Path(__file__).parents[2]
@@ -89,6 +89,13 @@ def test_filters(log: Path, dbc: Path, capsys: Capture) -> None:
     assert len(out) == 1
     _, err = decode(capsys, log, "--dbc", dbc, "--signal", "nope", code=os.EX_CONFIG)
     assert err == [f"{dbc}: --signal nope: not in the DBC"]
+
+
+def test_a_log_without_channels_is_of_one_bus(tmp_path: Path, dbc: Path, capsys: Capture) -> None:
+    """Its frames are those of the channel that is asked for, as for `replay` and `inspect`."""
+    log = unnamed(tmp_path)
+    out, err = decode(capsys, log, "--dbc", dbc, "--message", "Pack", "--channel", "can3")
+    assert (len(out), err) == (1, [])
 
 
 def test_no_frame_is_no_success(tmp_path: Path, dbc: Path, capsys: Capture) -> None:

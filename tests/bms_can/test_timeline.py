@@ -161,6 +161,17 @@ def test_the_hold_ends_between_frames(battery: Loaded) -> None:
     assert brief(changes(battery, short))[-1] == (0.0, 2, 0, False)
 
 
+@pytest.mark.parametrize("ends_s", [0.1, 1.0, 4.1, 33.3])
+def test_a_hold_ends_at_its_moment(battery: Loaded, ends_s: float) -> None:
+    """Not a microsecond later, as a deadline that is met exactly needs it."""
+    idle = [state(each / 4) for each in range(int(4 * ends_s) + 1)]
+    log = [*idle, state(ends_s, 1, 50), state(ends_s + 0.4, 1, 50)]
+    (found,) = [
+        each for each in changes(battery, [alarms(0.0), *log]) if each.status.operating == 3
+    ]
+    assert abs(found.at_s - (START_S + ends_s + 0.3)) < 0.4e-6
+
+
 def test_a_bad_frame_changes_nothing(battery: Loaded) -> None:
     """A frame of the wrong length neither changes the status nor ends a silence."""
     short = Frame(START_S + 1.0, 256, extended=False, data=b"\x01")

@@ -82,3 +82,11 @@ def steady_log(path: Path, count: int, *, seed: int = 0) -> Path:
         for number in range(600)
     ]
     return write_log(path, (line(number / 10, frames[number % 600]) for number in range(count)))
+
+
+def unnamed(folder: Path) -> Path:
+    """Write a log in a form that names no channel: one frame of Pack."""
+    path = folder / "unnamed.csv"
+    head = "timestamp,arbitration_id,extended,remote,error,dlc,data"
+    path.write_text(f"{head}\n1.0,0x100,0,0,0,8,AAAAAAAAAAA=\n", encoding="utf-8")
+    return path

@@ -18,7 +18,7 @@ from bms_can.columnar.export_plan import Options
 from bms_can.columnar.scan import scan
 from bms_can.database import load
 from tests.bms_can.columnar import dbcs
-from tests.bms_can.columnar.battery import cell, energy, line, pack, write_dbc, write_log
+from tests.bms_can.columnar.battery import cell, energy, line, pack, unnamed, write_dbc, write_log
 from tests.bms_can.columnar.exported import compare, export, live_rows, rows
 
 ROOT = Path(__file__).parents[3]
@@ -229,6 +229,13 @@ def test_bad_lines_and_frames_are_counted_with_their_numbers(tmp_path: Path, dbc
         "format": {"count": 1, "first": [2]}, "remote frame": {"count": 1, "first": [6]},
     }  # fmt: skip
     assert entry["refused"] == {"Pack": {"length": 1}, "Cells": {"mux": 1}}
+
+
+def test_a_log_without_channels_is_of_one_bus(tmp_path: Path, dbc: Path) -> None:
+    """Its frames are those of the channel that is asked for, and say that it had no name."""
+    entry = export(unnamed(tmp_path), dbc, tmp_path / "out", channel="can3")
+    assert (entry["decoded"], entry["other_channels"]) == (1, 0)
+    assert [row["channel"] for row in rows(tmp_path / "out", "Pack")] == [""]
 
 
 def test_chosen_signals_alone_are_written(tmp_path: Path, dbc: Path) -> None:
