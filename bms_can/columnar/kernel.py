@@ -23,6 +23,18 @@ NAME_ROOM = 32  # bytes for a channel's length and name
 MOST_CHANNELS = 256
 
 
+def source_hash() -> str:
+    """Return what names the sources' content; "" where they are not at hand."""
+    if not all(source.is_file() for source in SOURCES):
+        return ""
+    return sha256(b"".join(source.read_bytes() for source in SOURCES)).hexdigest()[:16]
+
+
+# Of the sources as they were when this module was read: a library that is compiled from newer ones
+# while this process runs may lay out the structures below in another way.
+SOURCE_HASH = source_hash()
+
+
 class RowsStruct(ctypes.Structure):
     """`struct rows` of kernel_text.c."""
 
@@ -96,7 +108,7 @@ def _loaded() -> tuple[ctypes.CDLL | None, str]:
         return None, str(error)
     _declare(found)
     built_from = found.bms_source().decode()
-    if built_from != source_hash():
+    if built_from != SOURCE_HASH:
         return None, "compiled from other sources; `make kernel` compiles these"
     return found, ""
 
@@ -111,11 +123,6 @@ def _declare(found: ctypes.CDLL) -> None:
     found.bms_group.restype = number
     found.bms_decode.argtypes = [pointer, number, pointer, number, pointer, number, pointer]
     found.bms_decode.restype = None
-
-
-def source_hash() -> str:
-    """Return what names the sources' content."""
-    return sha256(b"".join(source.read_bytes() for source in SOURCES)).hexdigest()[:16]
 
 
 def address(array: NDArray[Any]) -> int:

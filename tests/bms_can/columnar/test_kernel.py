@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 
+import hatch_build
 from bms_can.columnar import kernel
 from bms_can.columnar.scan import scan
 from hatch_build import FLAGS, SOURCES, compiled
@@ -46,10 +47,83 @@ def test_a_library_of_other_sources_is_not_used(
     monkeypatch.setattr(kernel, "LIBRARY", library)
     found, reason = kernel._loaded.__wrapped__()
     assert (found is not None, reason) == (True, "")
-    monkeypatch.setattr(kernel, "source_hash", lambda: "another")
+    monkeypatch.setattr(kernel, "SOURCE_HASH", "another")
     found, reason = kernel._loaded.__wrapped__()
     assert found is None
     assert "other sources" in reason
+
+
+@needs_cc
+def test_sources_that_change_under_a_process_are_not_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its structures are those of before: with a library of after, it would read wild memory."""
+    changed = [tmp_path / source.name for source in hatch_build.HASHED]
+    for source, copy in zip(hatch_build.HASHED, changed, strict=True):
+        text = source.read_text().replace("struct rows {\n", "struct rows {\n    int64_t more;\n")
+        copy.write_text(text)
+    monkeypatch.setattr(hatch_build, "HASHED", changed)
+    monkeypatch.setattr(hatch_build, "SOURCES", changed[1:])
+    library = tmp_path / "libkernel.so"
+    assert compiled(library) == ""
+    monkeypatch.setattr(kernel, "LIBRARY", library)
+    monkeypatch.setattr(kernel, "SOURCES", tuple(changed))
+    found, reason = kernel._loaded.__wrapped__()
+    assert found is None
+    assert "other sources" in reason
+
+
+READER = """
+import sys
+from pathlib import Path
+from bms_can.columnar import kernel
+from bms_can.columnar.scan import scan
+kernel.LIBRARY = Path(sys.argv[1])
+print("ready", flush=True)
+count = 0
+while not Path(sys.argv[3]).exists():
+    kernel._loaded.cache_clear()
+    assert kernel.why_not() == ""
+    assert sum(map(len, scan(sys.argv[2]))) == 20000
+    count += 1
+print(count)
+"""
+
+
+@needs_cc
+def test_a_library_may_be_compiled_while_others_run_it(tmp_path: Path) -> None:
+    """It is replaced as a whole: who has the old one keeps it, who loads it finds a whole one."""
+    library, log, enough = (tmp_path / name for name in ("libkernel.so", "x.log", "enough"))
+    log.write_text("(1.000000) can0 123#0011223344556677\n" * 20_000)
+    assert compiled(library, ("-O0",)) == ""
+    command = [
+        sys.executable,
+        "-X",
+        "faulthandler",
+        "-c",
+        READER,
+        *map(str, (library, log, enough)),
+    ]
+    environment = {key: value for key, value in os.environ.items() if key != kernel.SWITCH}
+    with subprocess.Popen(  # noqa: S603 - ourselves
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "ready\n"
+        for _ in range(4):
+            with library.open("rb") as old:
+                assert compiled(library, ("-O0",)) == ""
+                assert os.fstat(old.fileno()).st_nlink == 0, "written over, not replaced"
+        enough.touch()
+        told, wrong = reader.communicate(timeout=60)
+    assert (reader.returncode, wrong) == (0, "")
+    assert int(told) > 0
+    assert [path.name for path in tmp_path.glob("libkernel*")] == ["libkernel.so"]
 
 
 def test_without_a_compiler_nothing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
