@@ -10,6 +10,7 @@ from agent.doctor import FAIL, OK, WARN, Rule, Verdict
 from agent.doctor_facts import BusFacts
 from bms_can.link import LinkState
 
+BACKLOG = 10_000  # packets; a second of a full 1 Mbit/s bus. The kernel's own limit is 1,000
 MOST_QUEUED = 10  # control frames that wait go out late (reliability rule 21b)
 WARNING_LIMIT = 96  # error counters, ISO 11898-1: the controller is in error-warning
 
@@ -194,6 +195,16 @@ BUS_RULES: Sequence[Rule[BusFacts]] = (
         ),
         lambda _: 'another adapter; with this one "sent" means no more than queued',
         applies=_real,
+    ),
+    Rule(
+        "kernel backlog",
+        lambda facts: facts.backlog_lost,
+        lambda lost, _: wrong_if(lost, WARN),
+        lambda lost, _: f"{lost} packets were thrown away before any socket, on all interfaces",
+        lambda _: (
+            f"sysctl -w net.core.netdev_max_backlog={BACKLOG}"
+            " (for good: a line in /etc/sysctl.d/80-can.conf); the count goes on until a reboot"
+        ),
     ),
     Rule(
         "receive buffer",

@@ -20,6 +20,7 @@ class BusFacts:
         commands: a device on this bus may command.
         rmem_max: net.core.rmem_max [byte].
         rmem_wanted: receive buffer that a second of a full bus needs [byte].
+        backlog_lost: packets of all interfaces that the kernel lost before any socket, since boot.
         agent_may: the running agent has the right to restart it after bus-off; None: none answers.
     """
 
@@ -32,6 +33,7 @@ class BusFacts:
     commands: bool = False
     rmem_max: int | None = None
     rmem_wanted: int = 0
+    backlog_lost: int | None = None
     agent_may: bool | None = None
 
     @property

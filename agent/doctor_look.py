@@ -29,6 +29,7 @@ from bms_can.netlink import read_link
 from bms_can.socketcan import BUFFER_BYTES
 
 RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
+SOFTNET = Path("/proc/net/softnet_stat")  # a line for each CPU; the second number: thrown away
 SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
 DISK_TRIES = 5
 BLOCK = b"x" * 4096
@@ -48,7 +49,16 @@ def look_at_bus(settings: BusSettings, wanted_bitrate: int | None, *, commands: 
         commands=commands,
         rmem_max=_number(RMEM_MAX),
         rmem_wanted=BUFFER_BYTES,
+        backlog_lost=_backlog_lost(),
     )
+
+
+def _backlog_lost() -> int | None:
+    try:
+        lines = SOFTNET.read_text(encoding="ascii").splitlines()
+        return sum(int(line.split()[1], 16) for line in lines)
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _knows_can() -> bool:

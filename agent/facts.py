@@ -29,6 +29,7 @@ def box_facts(journal: Journal, device: Device) -> Mapping[str, object]:
     The head of the journal's chain is among them: a journal that was written anew shows there.
     """
     sequence, head = journal.head()
+    bus = device.bus_facts()
     return {
         "version": version(DISTRIBUTION),
         "lockout": lockout_text(journal),
@@ -36,6 +37,7 @@ def box_facts(journal: Journal, device: Device) -> Mapping[str, object]:
         "tx_unsafe": device.control.unsafe,
         "foreign_master": device.control.foreign,
         "battery": device.profile.name,
-        "bus": device.bus_facts(),
+        "bus": bus,
+        "bus_trouble": bus.get("trouble") or bus.get("doubt") or "",
         "journal_head": {"seq": sequence, "hash": head},
     }

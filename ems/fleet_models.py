@@ -16,7 +16,7 @@ class FleetLine(StatusData):
     age_ms: int | None = Field(description="age of the newest observation; null: none, or no age")
     alarm_level: Literal[1, 2, 3] | None = Field(description="highest level of an active alarm")
     box: dict[str, JsonValue] = Field(
-        description="version, battery, lockout, read_only, tx_unsafe, foreign_master as reported"
+        description="version, battery, lockout, read_only, tx_unsafe, foreign_master, bus_trouble"
     )
     two_step: bool
     unfinished: int = Field(description="commands in progress")

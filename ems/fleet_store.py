@@ -14,7 +14,9 @@ from ems.schema import commands, devices, journal_heads, status
 from ems.status_store import StatusStore
 
 #: What of the box's own facts stands in the line.
-BOX_FACTS = ("version", "battery", "lockout", "read_only", "tx_unsafe", "foreign_master")
+BOX_FACTS = (
+    *("version", "battery", "lockout", "read_only", "tx_unsafe", "foreign_master", "bus_trouble"),
+)
 
 
 class FleetStore:

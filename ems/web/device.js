@@ -7,7 +7,7 @@ import { badge, judged, warnings } from "./status.js";
 import { field, label, place, stateName, t } from "./texts.js";
 
 export const PERIOD_MS = 1000;
-const FACTS = ["lockout", "tx_unsafe", "foreign_master", "read_only", "two_step", "journal", "battery", "version"];
+const FACTS = ["lockout", "tx_unsafe", "foreign_master", "bus_trouble", "read_only", "two_step", "journal", "battery", "version"];
 const SHOWN = 20;
 
 export const open = (root, state, uid) => {

@@ -29,7 +29,7 @@ export const warnings = (box, line) => {
     if (typeof detail === "string") chip.title = detail;
     found.push(chip);
   };
-  for (const name of ["lockout", "tx_unsafe", "foreign_master"]) if (box && box[name]) warn(name, box[name], 3);
+  for (const name of ["lockout", "tx_unsafe", "foreign_master", "bus_trouble"]) if (box && box[name]) warn(name, box[name], 3);
   if (line.journal_contradictions) warn("journal", String(line.journal_contradictions), 3);
   if (box && box.read_only) warn("read_only", "", 2);
   if (line.two_step) warn("two_step", "", 1);

@@ -15,7 +15,7 @@ const TEXTS = {
   whyNever: ["该设备从未上报", "This device has never reported"], whyStale: ["设备已沉默", "The device has fallen silent"],
   whyBms: ["BMS 通信中断", "The BMS does not answer the box"], whyUnclear: ["BMS 数据不足以判断", "The BMS data do not tell"], whyLost: ["与平台的连接中断", "No connection to the platform"],
   never: ["从未", "never"], noAlarm: ["无告警", "No alarm"], alarmsUnknown: ["未知", "unknown"], level: ["级别", "Level"], since: ["起始", "Since"], alarm: ["告警", "Alarm"],
-  lockout: ["就地闭锁", "Local lock-out"], tx_unsafe: ["发送不安全", "TX unsafe"], foreign_master: ["存在其他主站", "Foreign master"], read_only: ["只读", "Read-only"],
+  lockout: ["就地闭锁", "Local lock-out"], tx_unsafe: ["发送不安全", "TX unsafe"], foreign_master: ["存在其他主站", "Foreign master"], bus_trouble: ["CAN 总线异常", "CAN bus trouble"], read_only: ["只读", "Read-only"],
   journal: ["日志被改写", "Journal rewritten"], two_step: ["合闸需两步", "Two-step close"], version: ["网关版本", "Box version"], battery: ["电池", "Battery"],
   observed: ["观测时间", "Observed"], received: ["最近上报", "Last report"], location: ["位置", "Location"], yes: ["是", "yes"], no: ["否", "no"], ok: ["正常", "normal"],
   telemetry: ["遥测", "Telemetry"], noTelemetry: ["无数据", "No data"], name: ["名称", "Name"], value: ["数值", "Value"], cells: ["个", "values"], missing: ["缺失", "missing"],

@@ -63,6 +63,7 @@ BUS = BusFacts(
     commands=True,
     rmem_max=4 * MIB,
     rmem_wanted=2 * MIB,
+    backlog_lost=0,
     agent_may=True,
 )
 HEARD = HeardFacts(
@@ -101,7 +102,7 @@ NOTHING_SEEN: Sequence[tuple[Any, Any]] = (
 )
 # What may be said to be well of facts in which nothing, or next to nothing, was seen.
 SEEN_ALL_THE_SAME = {
-    "kernel", "interface", "up", "receive buffer",  # of a link without numbers
+    "kernel", "interface", "up", "kernel backlog", "receive buffer",  # of a link without numbers
     "opens", "frames", "key", "TLS", "directory", "clock", "python",
 }  # fmt: skip
 
@@ -152,6 +153,7 @@ BAD_BUSES: list[tuple[str, BusFacts, Verdict, str]] = [
     ("restart after bus-off", link(restart_ms=100), WARN, "restart-ms 0"),
     ("restart by the agent", replace(BUS, agent_may=False), WARN, "service.d/bus-off.conf"),
     ("transmitter", link(modes=("LISTEN-ONLY",)), FAIL, "listen-only off"),
+    ("kernel backlog", replace(BUS, backlog_lost=636), WARN, "netdev_max_backlog=10000"),
     ("receive buffer", replace(BUS, rmem_max=212992), WARN, "sysctl -w net.core.rmem_max=2097152"),
 ]
 

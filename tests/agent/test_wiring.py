@@ -10,6 +10,7 @@ import pytest
 from agent.clock import FakeClock, SystemClock
 from agent.config import load
 from agent.errors import JournalFailed
+from agent.facts import box_facts
 from agent.wiring import System, build
 from bms_can.errors import BadInput
 from bms_can.profile import CommandCode
@@ -198,6 +199,7 @@ def test_a_lost_frame_stops_the_closes_of_all_on_its_bus(tmp_path: Path) -> None
         first.receiver.babble.text = "babbling: 123 1500/s"
         assert [link.device.bus_doubt() for link in system.links] == ["babbling: 123 1500/s"] * 2
         first.receiver.babble.text = ""
+        assert box_facts(system.journal, first.device)["bus_trouble"] == "the bus is not open"
         situation = other.gate.situation(system.links[0].device.listening_since_s)
         checks = other.gate.checks(CommandCode.CLOSE_CONTACTOR, situation)
         assert [check.value for check in checks if check.rule == "bus"] == ["BAT-1: no echo"]
