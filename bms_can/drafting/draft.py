@@ -10,6 +10,8 @@ from bms_can.drafting.draft_parts import (
     alarm_lines,
     command_lines,
     frame_lines,
+    hint_lines,
+    hints,
     integrity_lines,
     signal_lines,
     telemetry_lines,
@@ -100,6 +102,19 @@ def _freshness(plan: Plan, required: list[str], messages: list[str]) -> list[str
         else:
             lines += comment(f"{message}: {why}")
             lines.append(f"{quoted(message)} = {deadline_ms}")
+    return lines if plan.contactors or plan.state else lines + _hint_deadlines(plan, messages)
+
+
+def _hint_deadlines(plan: Plan, messages: list[str]) -> list[str]:
+    """Return deadlines of messages on which the status may rest, commented out."""
+    lines: list[str] = []
+    for message in dict.fromkeys(one.message.name for one in hints(plan)):
+        deadline_ms, why = plan.deadline(message)
+        if message not in messages and deadline_ms is not None:
+            lines += comment(
+                f"{message}: {why}; if the status rests on it, `required` names it too:"
+            )
+            lines += off([f"{quoted(message)} = {deadline_ms}"])
     return lines
 
 
@@ -166,17 +181,30 @@ def _nothing(plan: Plan) -> tuple[list[str], list[str], list[str]]:
     """No contactor and no state: the status stays unknown, and says why."""
     stand_in = plan.current or plan.best("soc") or plan.best("total_voltage")
     name = stand_in.name if stand_in is not None else _any_signal(plan)
-    lines = ["[operating_status]"]
-    lines += comment(
-        "TODO: no signal looks like a contactor or a state, so no status is reported. If there is"
-        " one, see docs/profile.md. A battery without contactor feedback has, in place of"
-        " `unknown`, its current and what it means that none flows:"
+    lines = ["[operating_status]", *hint_lines(plan)]
+    if plan.answers.positive and plan.current is not None:
+        lines += comment(
+            "TODO: no signal is surely a contactor or a state. A person said which way the current"
+            " counts; while none flows the status is unknown."
+        )
+        lines += ['at_rest = "unknown"', _current(plan, plan.answers.positive)]
+    else:
+        lines += _unknown(plan)
+    question = "Which signal says whether the contactor is closed, or what state the battery is in?"
+    sign = [] if plan.answers.positive else _sign_question(plan)
+    return lines, [name.split(".", 1)[0]], [question, *sign]
+
+
+def _unknown(plan: Plan) -> list[str]:
+    lines = comment(
+        "TODO: no signal is surely a contactor or a state, so no status is reported. If there is"
+        " one, see docs/profile.md. A battery without contactor feedback has its current and what"
+        " it means that none flows."
     )
     if plan.current is not None:
+        lines += _sign_lines(plan, "unknown")
         lines += off(['at_rest = "unknown"', _current(plan, None)])
-    lines.append('unknown = "drafted: no signal is known to tell the state of this battery"')
-    question = "Which signal says whether the contactor is closed, or what state the battery is in?"
-    return lines, [name.split(".", 1)[0]], [question, *_sign_question(plan)]
+    return [*lines, 'unknown = "drafted: no signal is known to tell the state of this battery"']
 
 
 def _any_signal(plan: Plan) -> str:
@@ -189,16 +217,19 @@ def _alternative(plan: Plan) -> list[str]:
     """Return contactor and current, commented out."""
     if plan.current is None or not plan.contactors:
         return []
+    return [*_sign_lines(plan, "state"), *off(_full(plan, None))]
+
+
+def _sign_lines(plan: Plan, instead: str) -> list[str]:
+    """Return what speaks for a sign, and what a person has to do then."""
     lines = comment(f"Sign of the current: {plan.sign.why}.")
-    if plan.sign.positive:
-        lines += comment(
-            f'That speaks for positive = "{plan.sign.positive}"'
-            f" (confidence {plan.sign.confidence:.2f})."
-            " TODO: a person must confirm it, then put these lines in place of `state`:"
-        )
-    else:
-        lines += comment("TODO: a person must say it, then put these lines in place of `state`:")
-    return [*lines, *off(_full(plan, None))]
+    put = f"then put these lines in place of `{instead}`:"
+    if not plan.sign.positive:
+        return [*lines, *comment(f"TODO: a person must say it, {put}")]
+    return lines + comment(
+        f'That speaks for positive = "{plan.sign.positive}" (confidence'
+        f" {plan.sign.confidence:.2f}). TODO: a person must confirm it, {put}"
+    )
 
 
 def _full(plan: Plan, positive: str | None) -> list[str]:

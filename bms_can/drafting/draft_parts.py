@@ -1,7 +1,9 @@
 """Sections of a draft besides the operating status: alarms, telemetry, integrity, frames. Pure."""
 
+from cantools.database.can import Signal
+
 from bms_can.database import Database
-from bms_can.drafting.guess import Candidate, alarm_groups, candidates
+from bms_can.drafting.guess import Candidate, alarm_groups, candidates, unnamed_states
 from bms_can.drafting.plan import Plan
 from bms_can.drafting.toml_text import comment, glob, listed, off, quoted
 from bms_can.drafting.vocabulary import COMMAND, MESSAGE_FOR, ROLES, words_of
@@ -24,11 +26,46 @@ TELEMETRY = (
     "lowest_cell_temp",
 )
 FACTORS = {("mv", "V"): "0.001", ("kv", "V"): "1000"}
+MOST_HINTS, MOST_VALUES = 8, 16
 WHOLE = 0.999  # share at which a counter or checksum may be checked
 LEAST_FRAMES = 50
 ALARM_SCORE = 0.6
 LEAST_WORD_BITS = 8
 OFTEN = 0.01
+
+
+def hints(plan: Plan) -> list[Candidate]:
+    """Return signals whose name may tell the state, values unnamed; those first that moved."""
+    found = unnamed_states(plan.database, plan.heard)
+    if plan.heard is not None:
+        found = [each for each in found if plan.heard.get(each.message.name)]
+    found.sort(key=lambda each: not _changes(plan, each))  # of the rest the order stays
+    return found[:MOST_HINTS]
+
+
+def hint_lines(plan: Plan) -> list[str]:
+    """Return what a person may look at in place of a contactor."""
+    lines: list[str] = []
+    for one in hints(plan):
+        bits = "1 bit" if one.signal.length == 1 else f"{one.signal.length} bits"
+        lines += comment(f"{one.name}, {bits}{_values_seen(plan, one)}", "#   ")
+    head = "By name these may tell it; the DBC does not name their values:"
+    return [*comment(head), *lines] if lines else []
+
+
+def _changes(plan: Plan, one: Candidate) -> int:
+    tally = tally_of(plan, one.name)
+    return 0 if tally is None else tally.changes
+
+
+def _values_seen(plan: Plan, one: Candidate) -> str:
+    tally = tally_of(plan, one.name)
+    if tally is None or not tally.frames:
+        return ""
+    if tally.distinct is None or len(tally.distinct) > MOST_VALUES:
+        return ": many values in the log"
+    values = ", ".join(f"{raw:g}" for raw in sorted(tally.distinct))
+    return f": {values} in the log, {tally.changes} changes"
 
 
 def telemetry_lines(plan: Plan) -> Part:
@@ -104,7 +141,7 @@ def _word_lines(plan: Plan) -> list[str]:
     pattern = ROLES["alarm"]
     for name, (message, signal) in plan.database.signals.items():
         words = words_of(signal.name)
-        long = int(signal.length) >= LEAST_WORD_BITS and not signal.choices
+        long = int(signal.length) >= LEAST_WORD_BITS and not signal.choices and _is_word(signal)
         heard = plan.heard is None or plan.heard.get(message.name)
         if not (long and heard and pattern.wanted.search(words)) or pattern.against.search(words):
             continue
@@ -117,6 +154,12 @@ def _word_lines(plan: Plan) -> list[str]:
              "name_of_the_lowest_bit = 0", ""]
         )  # fmt: skip
     return lines
+
+
+def _is_word(signal: Signal) -> bool:
+    """Tell whether the unit leaves room for bits: a value in mV has none."""
+    unit = (signal.unit or "").strip().lower()
+    return not unit or "bit" in unit or "flag" in unit or unit == "hex"
 
 
 def _bits_seen(plan: Plan, name: str) -> str:

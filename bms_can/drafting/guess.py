@@ -8,6 +8,8 @@ from cantools.database.can import Message, Signal
 from bms_can.database import Database
 from bms_can.drafting.vocabulary import (
     CLOSED_WORDS,
+    COUNTED,
+    MAY_TELL,
     MESSAGE_AGAINST,
     MESSAGE_FOR,
     MUST_BE_STRONG,
@@ -181,6 +183,22 @@ def state_values(signal: Signal) -> dict[int, str]:
             if pattern.match(words) and not NOT_STATE.search(words) and status not in found:
                 found[status] = str(name)
     return found
+
+
+def unnamed_states(database: Database, heard: Mapping[str, int] | None) -> list[Candidate]:
+    """Return signals that by name may tell a state or a contactor, though no value has a name."""
+    found = []
+    for name, (message, signal) in database.signals.items():
+        words = words_of(signal.name)
+        small = int(signal.length) <= MOST_STATE_BITS and not signal.choices
+        wanted = MAY_TELL.search(words)
+        against = ROLES["alarm"].wanted.search(words) or COUNTED.search(words)
+        if not (small and wanted) or against or signal.is_multiplexer or signal.is_signed:
+            continue
+        score = NAME_SCORE + _of_message(words_of(message.name), words, "state")
+        one = Candidate(name, message, signal, score, (f'name "{signal.name}"',))
+        found.append(one if heard is None else _with_log(one, heard))
+    return sorted(found, key=lambda each: -each.score)
 
 
 def best(

@@ -58,6 +58,11 @@ MESSAGE_FOR = _pattern(_FILE["messages"]["for"])
 MESSAGE_AGAINST = _pattern(_FILE["messages"]["against"])
 COMMAND = _pattern(_FILE["messages"]["command"])
 
+MAY_TELL = _pattern("@tells")
+COUNTED = _pattern(
+    "count~ cnt num~ time~ counter index @current @volt @temp soc soh balanc~ @limit"
+)
+
 CLOSED_WORDS = re.compile(
     r"^(close[d]?|on|engaged|energi[sz]ed|connected|闭合|吸合|合)$", re.IGNORECASE
 )

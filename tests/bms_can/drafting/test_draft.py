@@ -149,6 +149,75 @@ def test_words_of_alarms_are_proposed_but_not_used(tmp_path: Path) -> None:
     assert "alarms" not in tomllib.loads(text)
 
 
+def test_a_value_with_a_unit_is_no_word_of_alarms(tmp_path: Path) -> None:
+    """Sixteen bits of mV that the maker calls an error are a value."""
+    path = tmp_path / "word.dbc"
+    word = ' SG_ charging_voltage_error : 48|16@1- (1,0) [0|0] "mV" Vector__XXX\n'
+    path.write_text(BIT_DBC + word, encoding="utf-8")
+    assert "alarms" not in draft(Plan(load(path), "word.dbc", "word")).split("# --- Values")[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_alarm"),
+    [
+        ("StatusCellOverVolt", True), ("StatusCellUnderTemp", True), ("LOWVOLT", True),
+        ("CellImbalance", True), ("contactor_stuck", True), ("PackOverCurrent", True),
+        ("system_control_high_voltage", False), ("contactor_closed", False),
+    ],
+)  # fmt: skip
+def test_conditions_are_alarms_without_the_word(
+    tmp_path: Path, name: str, *, is_alarm: bool
+) -> None:
+    """Makers name the condition, not that it is an alarm."""
+    path = tmp_path / "names.dbc"
+    path.write_text(f'{BIT_DBC} SG_ {name} : 8|1@1+ (1,0) [0|1] "" X\n', encoding="utf-8")
+    text = draft(Plan(load(path), "names.dbc", "names"))
+    assert ("alarms" in tomllib.loads(text)) is is_alarm
+
+
+STATE_DBC = """VERSION ""
+BS_:
+BU_: BMS
+BO_ 256 Pack: 8 BMS
+ SG_ pack_current : 16|16@1- (1,0) [0|0] "mA" Vector__XXX
+BO_ 257 PrechargeStatus: 8 BMS
+ SG_ PrechargeState : 0|8@1+ (1,0) [0|0] "" Vector__XXX
+ SG_ PrechargeTimerCounter : 8|8@1+ (1,0) [0|0] "" Vector__XXX
+BO_ 258 Other: 8 BMS
+ SG_ SupplyState : 0|8@1+ (1,0) [0|0] "" Vector__XXX
+"""
+
+
+def test_a_state_without_names_is_pointed_at(tmp_path: Path) -> None:
+    """Its values in the log, those first that moved, and the deadline that it would need."""
+    path = tmp_path / "state.dbc"
+    path.write_text(STATE_DBC, encoding="utf-8")
+    database = load(path)
+    frames = [
+        Frame(number / 10, can_id, extended=False, data=bytes([state, number % 250, *bytes(6)]))
+        for number in range(300)
+        for can_id, state in ((256, 0), (257, 1 + 3 * (number > 100)), (258, 7))
+    ]
+    plan = Plan(database, "state.dbc", "state", examined(frames, database), "state.log")
+    text = draft(plan)
+    first = text.index("#   PrechargeStatus.PrechargeState, 8 bits: 1, 4 in the log, 1 changes")
+    assert first < text.index("#   Other.SupplyState, 8 bits: 7 in the log, 0 changes")
+    assert "PrechargeTimerCounter" not in text
+    assert '#"PrechargeStatus" = 500' in text
+    assert load_profile(written(tmp_path, text, path))[0].status.unknown
+
+
+def test_a_sign_alone_is_used_where_nothing_tells_the_contactor(tmp_path: Path) -> None:
+    """A person's answer is used: with current there is a status, at rest there is none."""
+    path = tmp_path / "state.dbc"
+    path.write_text(STATE_DBC, encoding="utf-8")
+    plan = Plan(load(path), "state.dbc", "state", answers=Answers("discharging"))
+    status = load_profile(written(tmp_path, draft(plan), path))[0].status
+    assert (status.unknown, status.at_rest) == ("", None)
+    assert status.current is not None
+    assert status.current.sign == pytest.approx(-0.001)
+
+
 BIT_DBC = """VERSION ""
 BS_:
 BU_: BMS
