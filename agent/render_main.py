@@ -25,7 +25,7 @@ VERDICTS = {  # kinds of findings -> the page's first sentence; the first that f
         EN: "This DBC is probably not the one of this bus or this version. Do not build on it.",
         ZH: "此 DBC 很可能不属于这条总线或这个版本，请勿以此为依据。",
     },
-    "length mux range period": {
+    "other-addresses length mux range period": {
         EN: "The DBC is about this bus, but does not fit in all. Read the red points first.",
         ZH: "DBC 属于这条总线，但有不符之处。请先看红色条目。",
     },

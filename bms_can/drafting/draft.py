@@ -6,12 +6,11 @@ commented out, with a TODO. Commands and the sign of the current are never draft
 
 from collections.abc import Iterable
 
+from bms_can.drafting.draft_hints import hint_lines, hints
 from bms_can.drafting.draft_parts import (
     alarm_lines,
     command_lines,
     frame_lines,
-    hint_lines,
-    hints,
     integrity_lines,
     signal_lines,
     telemetry_lines,

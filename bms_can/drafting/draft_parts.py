@@ -3,13 +3,12 @@
 from cantools.database.can import Signal
 
 from bms_can.database import Database
-from bms_can.drafting.guess import Candidate, alarm_groups, candidates, unnamed_states
+from bms_can.drafting.draft_hints import sender_lines, tally_of
+from bms_can.drafting.guess import Candidate, alarm_groups, candidates
 from bms_can.drafting.plan import Plan
 from bms_can.drafting.toml_text import comment, glob, listed, off, quoted
 from bms_can.drafting.vocabulary import COMMAND, MESSAGE_FOR, ROLES, words_of
-from bms_can.examine.dbc_tally import Named
 from bms_can.examine.judge_bits import covering
-from bms_can.examine.signal_tally import SignalTally
 from bms_can.examine.stream import Stream
 from bms_can.layout import wire_length
 from bms_can.profile_telemetry import FIELD_UNITS
@@ -26,46 +25,11 @@ TELEMETRY = (
     "lowest_cell_temp",
 )
 FACTORS = {("mv", "V"): "0.001", ("kv", "V"): "1000"}
-MOST_HINTS, MOST_VALUES = 8, 16
 WHOLE = 0.999  # share at which a counter or checksum may be checked
 LEAST_FRAMES = 50
 ALARM_SCORE = 0.6
 LEAST_WORD_BITS = 8
 OFTEN = 0.01
-
-
-def hints(plan: Plan) -> list[Candidate]:
-    """Return signals whose name may tell the state, values unnamed; those first that moved."""
-    found = unnamed_states(plan.database, plan.heard)
-    if plan.heard is not None:
-        found = [each for each in found if plan.heard.get(each.message.name)]
-    found.sort(key=lambda each: not _changes(plan, each))  # of the rest the order stays
-    return found[:MOST_HINTS]
-
-
-def hint_lines(plan: Plan) -> list[str]:
-    """Return what a person may look at in place of a contactor."""
-    lines: list[str] = []
-    for one in hints(plan):
-        bits = "1 bit" if one.signal.length == 1 else f"{one.signal.length} bits"
-        lines += comment(f"{one.name}, {bits}{_values_seen(plan, one)}", "#   ")
-    head = "By name these may tell it; the DBC does not name their values:"
-    return [*comment(head), *lines] if lines else []
-
-
-def _changes(plan: Plan, one: Candidate) -> int:
-    tally = tally_of(plan, one.name)
-    return 0 if tally is None else tally.changes
-
-
-def _values_seen(plan: Plan, one: Candidate) -> str:
-    tally = tally_of(plan, one.name)
-    if tally is None or not tally.frames:
-        return ""
-    if tally.distinct is None or len(tally.distinct) > MOST_VALUES:
-        return ": many values in the log"
-    values = ", ".join(f"{raw:g}" for raw in sorted(tally.distinct))
-    return f": {values} in the log, {tally.changes} changes"
 
 
 def telemetry_lines(plan: Plan) -> Part:
@@ -89,12 +53,6 @@ def _source(found: Candidate, wanted: str) -> str:
     if (found.signal.unit or "") == "°" or (found.signal.unit or "").lower() == "deg":
         return f"{{ signal = {quoted(found.name)}, unit = {quoted(wanted)} }}"
     return quoted(found.name)
-
-
-def tally_of(plan: Plan, name: str) -> SignalTally | None:
-    """Return what a log showed of a signal."""
-    dbc = None if plan.seen is None else plan.seen.evidence.dbc
-    return None if dbc is None else dbc.signals.get(Named(plan.channel, name))
 
 
 def _reasons(plan: Plan, found: Candidate) -> str:
@@ -254,6 +212,7 @@ def frame_lines(plan: Plan, messages: list[str]) -> tuple[list[str], list[str]]:
         longest = stream.lengths.most_common(1)[0][0]
         lines += off([f"{quoted(name)} = {{ length = {longest} }}"])
         questions.append(f"How long is {name}? DBC {stated} bytes; log: {sizes}.")
+    lines += sender_lines(plan, questions)
     return (["[frames]", *lines] if lines else []), questions
 
 

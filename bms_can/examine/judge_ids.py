@@ -38,9 +38,34 @@ def _coverage(evidence: Evidence, channel: str) -> Iterator[Finding]:
     values: Numbers = {"known_percent": round(evidence.known_percent(channel), 1)}
     known = evidence.known_frames(channel)
     subject = evidence.where(channel, "").strip()
+    kind, confidence = "not-described", 0.95
+    senders = other_senders(evidence, channel)
+    if senders:
+        kind, confidence = "other-addresses", 0.8
+        words = [f"{name} from {_addresses(streams)}" for name, streams in senders.items()]
+        values = {**values, "messages": len(senders), "list": listed(words)}
     yield Finding(
-        "not-described", Weight.WRONG, subject, 0.95, frames - known, frames, None, None, values
+        kind, Weight.WRONG, subject, confidence, frames - known, frames, None, None, values
     )
+
+
+def other_senders(evidence: Evidence, channel: str) -> dict[str, list[Stream]]:
+    """Return messages of the DBC that come, but with another last byte: a J1939 address.
+
+    By name of the message, what was heard in its place, the most frequent first.
+    """
+    found: dict[str, list[Stream]] = {}
+    database = evidence.database
+    heard = [s for s in evidence.streams() if s.key.channel == channel and s.key.extended]
+    for (can_id, extended), message in ({} if database is None else database.by_id).items():
+        alike = [s for s in heard if extended and s.key.can_id >> 8 == can_id >> 8]
+        if alike and not any(evidence.is_known(s.key) for s in alike):
+            found[message.name] = sorted(alike, key=lambda each: -each.frames)
+    return found
+
+
+def _addresses(streams: list[Stream]) -> str:
+    return ", ".join(f"0x{stream.key.can_id & 0xFF:02X}" for stream in streams)
 
 
 def _unknown(evidence: Evidence, channel: str) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ from bms_can.frame import Frame
 from bms_can.profile import OperatingStatus
 from bms_can.profile_load import load_profile
 from bms_can.timeline import Timeline
-from tests.bms_can.examine.logs import DBC, examined, recorded
+from tests.bms_can.examine.logs import DBC, examined, of_kind, recorded
 from tests.bms_can.tiny import DBC as TINY
 
 FRAMES = recorded()
@@ -205,6 +205,35 @@ def test_a_state_without_names_is_pointed_at(tmp_path: Path) -> None:
     assert "PrechargeTimerCounter" not in text
     assert '#"PrechargeStatus" = 500' in text
     assert load_profile(written(tmp_path, text, path))[0].status.unknown
+
+
+def test_placeholders_of_addresses_are_named(tmp_path: Path) -> None:
+    """A J1939 file with FE where the sender is: who sends it stands there, and it is asked."""
+    path = tmp_path / "j.dbc"
+    path.write_text(
+        'VERSION ""\nBS_:\nBU_: BMS\nBO_ 2565865470 Cells: 8 BMS\n'
+        ' SG_ soc : 0|8@1+ (1,0) [0|100] "%" BMS\n',
+        encoding="utf-8",
+    )
+    database = load(path)
+    (message,) = database.messages.values()
+    group = message.frame_id & ~0xFF
+    frames = [
+        Frame(number / 10, group | source, extended=True, data=bytes([50, number, *bytes(6)]))
+        for number in range(200)
+        for source in ((0xF4, 0x21) if number % 4 == 0 else (0xF4,))
+    ]
+    seen = examined(frames, database)
+    (found,) = of_kind(seen, "other-addresses")
+    assert found.numbers["list"] == "Cells from 0xF4, 0x21"
+    assert not of_kind(seen, "not-described")
+    text = draft(Plan(database, "j.dbc", "j", seen, "j.log"))
+    assert "# Cells: heard from 0xF4 x200, 0x21 x50" in text
+    assert '#"Cells" = { source = 0xF4 }' in text
+    assert "Which address has the battery?" in text
+    stated = text.replace('#"Cells" = {', '"Cells" = {')
+    _, restated = load_profile(written(tmp_path, stated, path))
+    assert restated.messages["Cells"].frame_id == group | 0xF4
 
 
 def test_a_sign_alone_is_used_where_nothing_tells_the_contactor(tmp_path: Path) -> None:
