@@ -23,6 +23,7 @@ from can.io.player import MESSAGE_READERS
 from bms_can.candump import TEXT_KEPT, candump_frames, looks_like_candump
 from bms_can.errors import BadInput, BadLogLine
 from bms_can.frame import Frame
+from bms_can.gvret import gvret_frames, looks_like_gvret
 from bms_can.slcan import looks_like_slcan, slcan_frames
 from bms_can.trc import dated_trc_frames, is_dated_trc
 
@@ -56,7 +57,8 @@ def open_log(path: str | Path) -> Iterator[Entry]:
 
     Args:
         path: candump text (`.log`, `.candump`, or any other name whose content looks like it), or
-            `.asc .blf .trc .mf4 .csv .db`; slcan text; text and blf also with `.gz`.
+            `.asc .blf .trc .mf4 .csv .db`; the CSV of SavvyCAN; slcan text; text and blf also
+            with `.gz`.
 
     Raises:
         BadInput: the file cannot be opened, is of no known kind, or is damaged beyond a line.
@@ -68,6 +70,8 @@ def open_log(path: str | Path) -> Iterator[Entry]:
         return _text_entries(path, dated_trc_frames)
     if holds_candump(suffix, head):
         return read_candump(path)
+    if looks_like_gvret(head):
+        return _text_entries(path, gvret_frames)
     if suffix in MESSAGE_READERS:
         return _python_can_entries(path, MESSAGE_READERS[suffix])
     if looks_like_slcan(head):

@@ -392,6 +392,21 @@ def test_diagnostic_answers_are_put_together(log: str, profile: str, count: int)
         assert {name: ours[ANSWERS[name]] for name in values} == pytest.approx(values)
 
 
+def what(frame: Frame) -> tuple[str, int, bool, bytes]:
+    """Return a frame without its time."""
+    return frame.channel, frame.can_id, frame.extended, frame.data
+
+
+def test_the_csv_of_savvycan_is_the_same_log() -> None:
+    """Pair 01 as it was recorded: the same frames on the same channels as the derived candump."""
+    folder = folder_of("01-kona-ev-2019")
+    rows = list(open_log(folder / "original.savvycan.csv"))
+    frames = [entry for entry in rows if isinstance(entry, Frame)]
+    derived = [entry for entry in open_log(folder / "candump.log") if isinstance(entry, Frame)]
+    assert len(frames) == len(rows) == len(derived)
+    assert sorted(map(what, frames)) == sorted(map(what, derived))
+
+
 def test_a_stated_length_opens_a_message() -> None:
     """Pair 02: BmsSOC is declared with 6 bytes and sent with 8; stated, all its frames are used."""
     pair = PAIRS[1]
