@@ -5,7 +5,7 @@ SETUP := .venv/.ready
 LOOPS := bms_can/columnar/kernel_digits.h bms_can/columnar/kernel_text.c bms_can/columnar/kernel_fields.c
 KERNEL := bms_can/columnar/libkernel.so
 
-.PHONY: demo demos test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry socketcan socketcan-long bench-live soak fuzz-raw bench-replay bench-export export-kill columnar-proof columnar-sanitized kernel false-findings setup lock clean
+.PHONY: demo demos test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry socketcan socketcan-long bench-live soak soak-real fuzz-raw bench-replay bench-export export-kill columnar-proof columnar-sanitized kernel false-findings setup lock clean
 demo: $(SETUP)
 	$(BIN)/bms-agent demo
 
@@ -43,6 +43,10 @@ bench-live: $(SETUP)
 HOURS ?= 24
 soak: $(SETUP)
 	$(BIN)/python -m bench.soak --hours $(HOURS)
+
+# The same on the real clock, with the product's processes and receive path.
+soak-real: $(SETUP)
+	$(BIN)/python -m bench.soak_real --minutes $(or $(MINUTES),60) --series $(or $(SERIES),soak_real.csv)
 
 fuzz-raw: $(SETUP)
 	$(BIN)/python -m bench.fuzz_raw $(if $(N),--messages $(N))

@@ -28,15 +28,15 @@ class Loaded(NamedTuple):
 
 
 class Fan:
-    """Hands each frame of a bus to every device on it; in the receive thread of that bus."""
+    """Hands the frames of a bus to every device on it; in the receive thread of that bus."""
 
     def __init__(self) -> None:
-        self.takes: tuple[Callable[[Frame], object], ...] = ()
+        self.takes: tuple[Callable[[Sequence[Frame]], object], ...] = ()
 
-    def take(self, frame: Frame) -> None:
-        """Hand on one frame."""
+    def take(self, frames: Sequence[Frame]) -> None:
+        """Hand on the frames of one look."""
         for take in self.takes:
-            take(frame)
+            take(frames)
 
 
 def bus_of(can: CanConfig) -> BusKey:

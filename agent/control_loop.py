@@ -4,12 +4,13 @@ All in one thread, so that an interlock never judges another status than the one
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from agent.clock import Clock
 from agent.device import Device
 from agent.executor import Executor
 from agent.observer import Observer
+from bms_can.block import Block
 from bms_can.frame import Frame
 from bms_can.guard import Heard
 
@@ -36,7 +37,7 @@ class ControlLoop:
         executor: Executor,
         clock: Clock,
         on_foreign: Callable[[Frame], None],
-        record: Callable[[Frame], object] = lambda _: None,
+        record: Callable[[Sequence[Frame]], object] = lambda _: None,
     ) -> None:
         self._device = device
         self._intake, self._control_ids = device.intake, device.control.ids
@@ -52,8 +53,20 @@ class ControlLoop:
         self.each_pass: Callable[[], None] = _nothing
 
     def take(self, frame: Frame) -> None:
-        """Take a frame from the bus; called in the receive thread."""
-        self._record(frame)
+        """Take one frame; see `take_many`."""
+        self.take_many((frame,))
+
+    def take_many(self, frames: Sequence[Frame]) -> None:
+        """Take frames from the bus, oldest first; called in the receive thread."""
+        self._record(frames)
+        if isinstance(frames, Block) and self._control_ids.isdisjoint(frames.places):
+            if self._intake.take_many(frames):
+                self._wake.set()
+            return
+        for frame in frames:
+            self._take(frame)
+
+    def _take(self, frame: Frame) -> None:
         if frame[1:3] not in self._control_ids:
             if self._intake.take(frame):
                 self._wake.set()

@@ -9,16 +9,24 @@ import math
 import struct
 import threading
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from bms_can.block import Block
+from bms_can.can_frame import CLASSICAL, CLASSICAL_DATA, DATA_AT, EXTENDED
 from bms_can.frame import Frame
 
 CHUNK_BYTES = 8 * 1024
 RING_BYTES = 4 * 1024 * 1024  # 199,000 frames of 8 bytes: 50 s of a full bus at 4,000 frames/s
-EXTENDED = 1 << 31  # flag in the packed identifier, as in linux/can.h
 
-_HEAD = struct.Struct("<dIB")  # time [s], identifier with flag, length of the data
+_HEAD = struct.Struct("=dIB")  # time [s], identifier with flag, length of the data
 _pack, _unpack, _HEAD_BYTES = _HEAD.pack, _HEAD.unpack_from, _HEAD.size
+_ROW = _HEAD_BYTES + CLASSICAL_DATA  # bytes of a frame with all the data that it can have
+# Where a row has the bytes of struct can_frame: identifier with flag and length, then the data.
+_COLUMNS = (
+    *((8 + at, at) for at in range(5)),
+    *((_HEAD_BYTES + at, DATA_AT + at) for at in range(CLASSICAL_DATA)),
+)
 
 
 class Chunk(NamedTuple):
@@ -71,6 +79,16 @@ class FrameRing:
         if len(chunk) >= CHUNK_BYTES:
             self._seal(at_s)
 
+    def take_many(self, frames: Sequence[Frame]) -> None:
+        """Keep frames: the same as `take` with each."""
+        if isinstance(frames, Block) and frames.is_full:
+            self._chunk += _packed(frames)
+            if len(self._chunk) >= CHUNK_BYTES:
+                self._seal(frames.at_s[-1])
+        else:
+            for frame in frames:
+                self.take(frame)
+
     def _seal(self, at_s: float) -> None:
         """Begin a new chunk, and forget the oldest ones."""
         with self._lock:
@@ -98,6 +116,16 @@ class FrameRing:
     def _chunks(self) -> list[Chunk]:
         with self._lock:
             return [*self._sealed, Chunk(self._start, math.inf, bytes(self._chunk))]
+
+
+def _packed(block: Block) -> bytes:
+    """Return the frames of a block, each with 8 bytes of data, column by column."""
+    times, rows = struct.pack(f"={len(block)}d", *block.at_s), bytearray(_ROW * len(block))
+    for at in range(8):
+        rows[at::_ROW] = times[at::8]
+    for at, place in _COLUMNS:
+        rows[at::_ROW] = block.packed[place::CLASSICAL]
+    return bytes(rows)
 
 
 def unpack(part: bytes, begin: int) -> Packed:

@@ -15,7 +15,7 @@ import logging
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -128,9 +128,9 @@ class FlightRecorder:
         """Return how it does, for people."""
         return asdict(self.tally)
 
-    def tap(self, device_uid: str) -> Callable[[Frame], None]:
-        """Return what takes each frame of a device, in its receive thread."""
-        return self._tracks[device_uid].ring.take if self._rules.max_bytes else _pass_by
+    def tap(self, device_uid: str) -> Callable[[Sequence[Frame]], None]:
+        """Return what takes the frames of a device, in its receive thread."""
+        return self._tracks[device_uid].ring.take_many if self._rules.max_bytes else _pass_by
 
     def look(self, device_uid: str, status: BmsStatus | None) -> None:
         """Note alarms that came or went; belongs to the control thread of the device."""
@@ -280,5 +280,5 @@ class FlightRecorder:
         self.tally.deleted += make_room(self.folder, quota)
 
 
-def _pass_by(frame: Frame) -> None:
+def _pass_by(frames: Sequence[Frame]) -> None:
     """Take no frame."""

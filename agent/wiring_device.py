@@ -112,7 +112,7 @@ def build_link(shared: Shared, loaded: Loaded, bus: Bus) -> Link:
     loop = ControlLoop(device, observer, executor, clock, foreign, record)
     heartbeat = _heartbeat(loaded, device, shared, bus)
     loop.each_pass = _each_pass(Latches(device, shared.journal, clock), heartbeat)
-    bus.fan.takes += (loop.take,)
+    bus.fan.takes += (loop.take_many,)
 
     def offer(each: Offer) -> None:
         executor.offer(each)

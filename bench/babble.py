@@ -23,8 +23,8 @@ from agent.frame_ring import FrameRing
 from bench.live import sender
 from bench.live_ways import SILENCE_S, inbox, our_port
 from bench.table import show
+from bms_can.can_frame import frame_bytes
 from bms_can.frame import Frame
-from bms_can.rawcan import frame_bytes
 from bms_can.receiver import Receiver
 from bms_can.simulator import Simulator
 from bms_can.status import BmsStatus
@@ -95,11 +95,14 @@ def row(name: str, rate: float, seconds: float) -> list[object]:
     """Return what one babbler at one rate costs."""
     clock, frames = SystemClock(), bus(CASES[name](), rate, seconds)
     told = cast("FakeClock", clock)  # the box only asks it for the time
-    with TemporaryDirectory() as folder, inbox() as wire, box(Path(folder), told) as made:
-        loop = ControlLoop(
-            made.device, made.observer, made.executor, clock, lambda _: None, FrameRing(60.0).take
-        )
-        receiver = Receiver(lambda: our_port(wire), loop.take, silence_s=SILENCE_S)
+    with (
+        TemporaryDirectory() as folder,
+        inbox(stamped=True) as wire,
+        box(Path(folder), told) as made,
+    ):
+        record = FrameRing(60.0).take_many
+        loop = ControlLoop(made.device, made.observer, made.executor, clock, lambda _: None, record)
+        receiver = Receiver(lambda: our_port(wire), loop.take_many, silence_s=SILENCE_S)
         with agent(receiver, loop), sender(wire, frames, rate, seconds):
             time.sleep(SETTLE_S)
             began_s, used_s = time.monotonic(), time.process_time()

@@ -15,9 +15,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from bms_can.can_frame import EXTENDED
 from bms_can.intake import Intake
 from bms_can.profile_load import load_profile
-from bms_can.rawcan import EXTENDED, FrameReader, Moment
+from bms_can.rawcan import FrameReader, Moment
 
 PROFILE = Path(__file__).parents[1] / "dbc" / "ess_bau.toml"
 AT_ONCE = 100

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import can
 
 from bench.baseline import Echo, echo
-from bench.stand import DEVICE, ROOT, Stand, stand, until
+from bench.stand import DEVICE, ENDED, ROOT, Stand, stand, until
 from bench.table import LATENCY_HEAD, latency_row, show
 from bms_can.codec import Codec
 from bms_can.frame import Frame
@@ -17,7 +17,6 @@ from bms_can.profile_load import load_profile
 COMMANDS, CHANGES = 200, 60
 CONTROL_ID = 0x1811F4E5
 CLOSE, OPEN = 2, 3
-ENDED = ("held", "reverted", "rejected", "expired", "failed", "timed_out", "cancelled")
 ALARM = "soc_low_alarm"
 
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import cantools
 
+from bms_can.can_frame import frame_bytes
 from bms_can.frame import Frame
 from bms_can.profile_load import load_profile
-from bms_can.rawcan import frame_bytes
 from bms_can.simulator import Simulator
 
 PROFILE = Path(__file__).parents[1] / "dbc" / "ess_bau.toml"

@@ -1,4 +1,4 @@
-"""The ways to receive that `make bench-live` compares, and the frames that they get."""
+"""The ways to receive that `make bench-live` compares. Each is opened before frames come."""
 
 import ctypes
 import socket
@@ -8,34 +8,47 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, Protocol, cast
 
 import can
 import cantools
 from can.interfaces.socketcan.socketcan import SocketcanBus
 
+from agent.clock import SystemClock
+from agent.control_loop import ControlLoop
+from agent.device import Device
 from agent.frame_ring import FrameRing
-from bench.live_traffic import BATCH, PROFILE
+from bench.live_traffic import PROFILE
+from bms_can.can_frame import EXTENDED
 from bms_can.control import ControlPort
+from bms_can.errors import BusDown
 from bms_can.frame import Frame
 from bms_can.guard import Guard
 from bms_can.intake import Intake
 from bms_can.profile_load import load_profile
-from bms_can.rawcan import EXTENDED
 from bms_can.receiver import Receiver
 from bms_can.socketcan import Outside, SocketCanPort
 
 STAMPS = 35  # SO_TIMESTAMPNS
-SILENCE_S = 60.0  # a sender that is kept waiting by others is no silent bus
-LONGEST_S = 4.0  # of a burst; frames were lost if it takes longer
-Take = Callable[[Frame], None]
+STAMPS_BEGIN_S = 0.02
+SILENCE_S = 3.0  # a sender that is kept waiting by others is no silent bus
+Take = Callable[[Sequence[Frame]], object]
+Database = cantools.database.can.Database
 
 
-def inbox() -> socket.socket:
-    """Return a socket on which frames arrive, with the kernel's time stamps."""
+def inbox(*, stamped: bool) -> socket.socket:
+    """Return a socket on which frames arrive, with the kernel's time stamps if wanted.
+
+    A CAN socket is stamped from its first frame on; here the kernel begins a moment after the first
+    socket asks.
+    """
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     made.bind(("127.0.0.1", 0))
     enlarge(made)
+    if stamped:
+        made.setsockopt(socket.SOL_SOCKET, STAMPS, 1)
+        time.sleep(STAMPS_BEGIN_S)
     return made
 
 
@@ -45,29 +58,32 @@ def enlarge(wire: socket.socket) -> None:
         wire.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)
 
 
-def python_can_bus(wire: socket.socket) -> can.BusABC:
-    """Return python-can's bus on our socket."""
-    wire.setsockopt(socket.SOL_SOCKET, STAMPS, 1)
-    bus = SocketcanBus.__new__(SocketcanBus)
-    bus.socket, bus.channel, bus._bcm_sockets = wire, "bench", {}  # noqa: SLF001 - its own __init__ wants AF_CAN
-    bus._is_filtered, bus._filters, bus._is_shutdown = True, None, False  # noqa: SLF001 - same
-    bus._periodic_tasks = []  # noqa: SLF001 - same
-    return bus
+class Reading(Protocol):
+    """One way to receive, on an open socket."""
+
+    def burst(self, awaited: int) -> int:
+        """Read all that waits; return how many frames that were, `awaited` unless some are lost."""
+
+    def paced(self, stop: threading.Event) -> int:
+        """Receive until told to stop; return how many frames that were."""
+
+    def close(self) -> None:
+        """Close the socket."""
 
 
 class Way(NamedTuple):
-    """One way to receive.
+    """What is compared.
 
     Attributes:
         name: for the table.
-        burst: reads all that waits; returns the number of frames that were on the bus.
-        paced: receives in this process until told to stop.
+        open: makes the reading of a socket.
+        stamped: the kernel stamps the frames.
         wanted: identifiers that the kernel lets through, None: all.
     """
 
     name: str
-    burst: Callable[[socket.socket], int]
-    paced: Callable[[socket.socket, threading.Event], None]
+    open: Callable[[socket.socket], Reading]
+    stamped: bool = True
     wanted: frozenset[int] | None = None
 
 
@@ -85,107 +101,159 @@ def let_through(wire: socket.socket, wanted: frozenset[int]) -> None:
     wire.setsockopt(socket.SOL_SOCKET, 26, head)  # SO_ATTACH_FILTER
 
 
-def bare_burst(wire: socket.socket) -> int:
-    """Read each datagram into one buffer, nothing more."""
-    buffer, count = bytearray(16), 0
-    with suppress(BlockingIOError):
-        while True:
-            wire.recv_into(buffer, 16, socket.MSG_DONTWAIT)
-            count += 1
-    return count
+class Bare:
+    """Each datagram into one buffer, nothing more."""
+
+    def __init__(self, wire: socket.socket) -> None:
+        self._wire = wire
+        self._buffer = bytearray(16)
+
+    def _one(self) -> object:
+        return self._wire.recv_into(self._buffer, 16)
+
+    def burst(self, awaited: int) -> int:  # noqa: ARG002 - see Reading
+        """See Reading. The loop is spelled out: a call would cost as much as what it calls."""
+        wire, buffer, count = self._wire, self._buffer, 0
+        with suppress(BlockingIOError):
+            while True:
+                wire.recv_into(buffer, 16, socket.MSG_DONTWAIT)
+                count += 1
+        return count
+
+    def paced(self, stop: threading.Event) -> int:
+        """See Reading. One blocking read for each frame."""
+        self._wire.settimeout(0.1)
+        count = 0
+        while not stop.is_set():
+            with suppress(TimeoutError):
+                self._one()
+                count += 1
+        return count
+
+    def close(self) -> None:
+        """See Reading."""
+        self._wire.close()
 
 
-def bare_paced(wire: socket.socket, stop: threading.Event) -> None:
-    """One blocking read for each frame."""
-    wire.settimeout(0.1)
-    buffer = bytearray(16)
-    while not stop.is_set():
-        with suppress(TimeoutError):
-            wire.recv_into(buffer, 16)
+class BareStamped(Bare):
+    """Each datagram with its time stamp."""
+
+    def _one(self) -> object:
+        return self._wire.recvmsg(16, 64)
+
+    def burst(self, awaited: int) -> int:  # noqa: ARG002 - see Reading
+        """See Reading."""
+        wire, count = self._wire, 0
+        with suppress(BlockingIOError):
+            while True:
+                wire.recvmsg(16, 64, socket.MSG_DONTWAIT)
+                count += 1
+        return count
 
 
-def stamped_burst(wire: socket.socket) -> int:
-    """Read each datagram with its time stamp."""
-    wire.setsockopt(socket.SOL_SOCKET, STAMPS, 1)
-    count = 0
-    with suppress(BlockingIOError):
-        while True:
-            wire.recvmsg(16, 64, socket.MSG_DONTWAIT)
-            count += 1
-    return count
+def python_can_bus(wire: socket.socket) -> can.BusABC:
+    """Return python-can's bus on our socket."""
+    bus = SocketcanBus.__new__(SocketcanBus)
+    bus.socket, bus.channel, bus._bcm_sockets = wire, "bench", {}  # noqa: SLF001 - its own __init__ wants AF_CAN
+    bus._is_filtered, bus._filters, bus._is_shutdown = True, None, False  # noqa: SLF001 - same
+    bus._periodic_tasks = []  # noqa: SLF001 - same
+    return bus
 
 
-def stamped_paced(wire: socket.socket, stop: threading.Event) -> None:
-    """One blocking read for each frame, with its time stamp."""
-    wire.setsockopt(socket.SOL_SOCKET, STAMPS, 1)
-    wire.settimeout(0.1)
-    while not stop.is_set():
-        with suppress(TimeoutError):
-            wire.recvmsg(16, 64)
+class PythonCan:
+    """python-can's recv and cantools' decode_message."""
 
+    def __init__(self, database: Database, wire: socket.socket) -> None:
+        self._bus = python_can_bus(wire)
+        self._decode = database.decode_message
 
-def cantools_burst(database: cantools.database.can.Database) -> Callable[[socket.socket], int]:
-    """Return python-can's recv and cantools' decode_message."""
-
-    def burst(wire: socket.socket) -> int:
-        bus, count = python_can_bus(wire), 0
-        while (message := bus.recv(0)) is not None:
-            database.decode_message(message.arbitration_id, message.data)  # type: ignore[arg-type]  # a bytearray
+    def burst(self, awaited: int) -> int:  # noqa: ARG002 - see Reading
+        """See Reading."""
+        count = 0
+        while (message := self._bus.recv(0)) is not None:
+            self._decode(message.arbitration_id, message.data)  # type: ignore[arg-type]  # a bytearray
             count += 1
         return count
 
-    return burst
-
-
-def cantools_paced(
-    database: cantools.database.can.Database,
-) -> Callable[[socket.socket, threading.Event], None]:
-    """Return the same, waiting for each frame."""
-
-    def paced(wire: socket.socket, stop: threading.Event) -> None:
-        bus = python_can_bus(wire)
+    def paced(self, stop: threading.Event) -> int:
+        """See Reading."""
+        count = 0
         while not stop.is_set():
-            message = bus.recv(0.1)
+            message = self._bus.recv(0.1)
             if message is not None:
-                database.decode_message(message.arbitration_id, message.data)  # type: ignore[arg-type]  # a bytearray
+                self._decode(message.arbitration_id, message.data)  # type: ignore[arg-type]  # a bytearray
+                count += 1
+        return count
 
-    return paced
-
-
-def notifier_paced(
-    database: cantools.database.can.Database,
-) -> Callable[[socket.socket, threading.Event], None]:
-    """Return python-can's Notifier with a listener that decodes."""
-
-    def paced(wire: socket.socket, stop: threading.Event) -> None:
-        def listen(message: can.Message) -> None:
-            database.decode_message(message.arbitration_id, message.data)  # type: ignore[arg-type]  # a bytearray
-
-        notifier = can.Notifier(python_can_bus(wire), [listen], timeout=0.1)
-        stop.wait()
-        notifier.stop()
-
-    return paced
+    def close(self) -> None:
+        """See Reading."""
+        self._bus.shutdown()
 
 
-def notifier_burst(database: cantools.database.can.Database) -> Callable[[socket.socket], int]:
-    """Return the same on a queue that is full."""
+class Notified(PythonCan):
+    """python-can's Notifier with a listener that decodes."""
 
-    def burst(wire: socket.socket) -> int:
+    def burst(self, awaited: int) -> int:
+        """See Reading."""
+        return self._listen(awaited, threading.Event())
+
+    def paced(self, stop: threading.Event) -> int:
+        """See Reading."""
+        return self._listen(None, stop)
+
+    def _listen(self, awaited: int | None, stop: threading.Event) -> int:
         seen: list[int] = []
 
         def listen(message: can.Message) -> None:
-            database.decode_message(message.arbitration_id, message.data)  # type: ignore[arg-type]  # a bytearray
+            self._decode(message.arbitration_id, message.data)  # type: ignore[arg-type]  # a bytearray
             seen.append(1)
+            if len(seen) == awaited:
+                stop.set()
 
-        notifier = can.Notifier(python_can_bus(wire), [listen], timeout=0.05)
-        end_s = time.monotonic() + LONGEST_S
-        while len(seen) < BATCH and time.monotonic() < end_s:
-            time.sleep(0.01)
+        notifier = can.Notifier(self._bus, [listen], timeout=0.1)
+        stop.wait(SILENCE_S * 4)
         notifier.stop()
         return len(seen)
 
-    return burst
+
+class Ours:
+    """The product's port and receiver, before what takes the frames."""
+
+    def __init__(self, made: Callable[[], Take], wire: socket.socket) -> None:
+        self._take = made()
+        self._port = our_port(wire)
+
+    def burst(self, awaited: int) -> int:
+        """See Reading."""
+        take, ports = self._take, [self._port]
+
+        def reopen() -> SocketCanPort:
+            if ports:
+                return ports.pop()
+            receiver.stop()  # frames were lost
+            raise BusDown("silence")
+
+        def each(frames: Sequence[Frame]) -> None:
+            take(frames)
+            if receiver.frames >= awaited:
+                receiver.stop()
+
+        receiver = Receiver(reopen, each, silence_s=SILENCE_S)
+        receiver.run()
+        return receiver.frames
+
+    def paced(self, stop: threading.Event) -> int:
+        """See Reading. As the agent runs it."""
+        receiver = Receiver(lambda: self._port, self._take, silence_s=SILENCE_S * 20)
+        thread = threading.Thread(target=receiver.run)
+        thread.start()
+        stop.wait()
+        receiver.stop()
+        thread.join()
+        return receiver.frames
+
+    def close(self) -> None:
+        """See Reading. The receiver closes the port."""
 
 
 def our_port(wire: socket.socket) -> SocketCanPort:
@@ -199,81 +267,34 @@ def our_port(wire: socket.socket) -> SocketCanPort:
 
 
 def driver() -> Take:
-    """Return what the driver does with a frame: check, keep, decode when looked at."""
-    take = Intake(*load_profile(PROFILE)).take
-
-    def each(frame: Frame) -> None:
-        take(frame)
-
-    return each
+    """Return what the driver does with frames: check, keep, decode when looked at."""
+    return Intake(*load_profile(PROFILE)).take_many
 
 
 def whole_path() -> Take:
-    """Return what the agent does with a frame: flight recorder, guard, driver."""
+    """Return what the agent does with frames: flight recorder, guard, driver, wake-up."""
     profile, database = load_profile(PROFILE)
-    record, control = FrameRing(60.0).take, ControlPort(Guard(profile.guard), lambda: None)
-    take, ids = Intake(profile, database).take, control.ids
-
-    def each(frame: Frame) -> None:
-        record(frame)
-        if frame[1:3] not in ids:
-            take(frame)
-        else:
-            control.hear(frame)
-
-    return each
+    control, intake = ControlPort(Guard(profile.guard), lambda: None), Intake(profile, database)
+    device = Device("bench", profile, intake, control, True, True, 0.0)  # noqa: FBT003 - fields in order
+    nobody = cast("Any", None)  # observer and executor belong to another thread
+    record = FrameRing(60.0).take_many
+    return ControlLoop(device, nobody, nobody, SystemClock(), lambda _: None, record).take_many
 
 
-def our_burst(made: Callable[[], Take], awaited: int = BATCH) -> Callable[[socket.socket], int]:
-    """Return our path on a queue that is full; `awaited`: frames that are in it."""
-    take = made()
-
-    def burst(wire: socket.socket) -> int:
-        receiver = Receiver(lambda: our_port(wire), take, silence_s=SILENCE_S)
-
-        def watch() -> None:
-            end_s = time.monotonic() + LONGEST_S
-            while receiver.frames < awaited and time.monotonic() < end_s:
-                time.sleep(0.005)
-            receiver.stop()
-
-        thread = threading.Thread(target=watch)
-        thread.start()
-        receiver.run()
-        thread.join()
-        return BATCH
-
-    return burst
+FILTERED, UNFILTERED = "ours, in the agent, kernel filter", "ours, in the agent, no filter"
+THEIRS, BARE, BARE_STAMPED = "python-can recv + cantools", "bare recv_into", "bare recvmsg + stamps"
 
 
-def our_paced(made: Callable[[], Take]) -> Callable[[socket.socket, threading.Event], None]:
-    """Return our receive thread as the agent runs it."""
-
-    def paced(wire: socket.socket, stop: threading.Event) -> None:
-        receiver = Receiver(lambda: our_port(wire), made(), silence_s=SILENCE_S)
-        thread = threading.Thread(target=receiver.run)
-        thread.start()
-        stop.wait()
-        receiver.stop()
-        thread.join()
-        if receiver.counts.lost:
-            print(f"lost: {receiver.counts.lost}")
-
-    return paced
-
-
-def paths(sent: Sequence[bytes], database: cantools.database.can.Database) -> list[Way]:
-    """Return the ways to receive that are compared; ours first."""
+def paths(database: Database) -> list[Way]:
+    """Return the ways to receive that are compared."""
     messages = load_profile(PROFILE)[1].by_id
     wanted = frozenset(can_id | EXTENDED for can_id, _ in messages)
-    awaited = sum(int.from_bytes(frame[:4], sys.byteorder) in wanted for frame in sent)
-    burst, paced = our_burst(whole_path, awaited), our_paced(whole_path)
     return [
-        Way("ours, in the agent, kernel filter", burst, paced, wanted),
-        Way("ours, driver alone, no filter", our_burst(driver), our_paced(driver)),
-        Way("ours, in the agent, no filter", our_burst(whole_path), our_paced(whole_path)),
-        Way("python-can recv + cantools", cantools_burst(database), cantools_paced(database)),
-        Way("Notifier + cantools", notifier_burst(database), notifier_paced(database)),
-        Way("bare recv_into", bare_burst, bare_paced),
-        Way("bare recvmsg with stamps", stamped_burst, stamped_paced),
+        Way(FILTERED, partial(Ours, whole_path), wanted=wanted),
+        Way(UNFILTERED, partial(Ours, whole_path)),
+        Way("ours, driver alone, no filter", partial(Ours, driver)),
+        Way(THEIRS, partial(PythonCan, database)),
+        Way("Notifier + cantools", partial(Notified, database)),
+        Way(BARE, Bare, stamped=False),
+        Way(BARE_STAMPED, BareStamped),
     ]

@@ -29,6 +29,7 @@ from bms_can.simulator import Simulator
 ROOT = Path(__file__).parents[1]
 GROUP, DEVICE = "239.74.163.2", "BENCH-1"
 START_S, STEP_S = 20.0, 0.02
+ENDED = ("held", "reverted", "rejected", "expired", "failed", "timed_out", "cancelled")
 CHANGED = {  # text of the shipped profile -> of the copy
     "frames = 3, window_s = 20, hold_s = 5": "frames = 1, window_s = 5, hold_s = 0.1",
     "frames = 3, window_s = 15, hold_s = 5": "frames = 1, window_s = 5, hold_s = 0.1",
@@ -151,17 +152,17 @@ def stand(folder: Path, *, battery_process: bool = False, quick: bool = True) ->
     found = Stand(folder)
     profile = _quick_profile(folder) if quick else ROOT / "dbc" / "ess_bau.toml"
     with ExitStack() as end:
-        url, operator_key = _platform(folder, end)
+        url, operator_key = platform(folder, end)
         words = {"uid": DEVICE, "group": GROUP, "port": found.port, "profile": profile}
         (folder / "state").mkdir(mode=0o700)
         config = folder / "agent.toml"
         config.write_text(CONFIG.format(url=url, **words), encoding="utf-8")
         if battery_process:
             words_of = ["simulate", "-c", GROUP, "-o", f"port={found.port}"]
-            _process(end, "agent", *words_of, "--profile", str(profile))
+            process(end, "agent", *words_of, "--profile", str(profile))
         else:
             found.simulator = _battery(found.port, profile, end)
-        found.agent = _process(end, "agent", "run", str(config))
+        found.agent = process(end, "agent", "run", str(config))
         found.client = Client(url, operator_key)
         end.callback(found.client.close)
         found.listener = can.Bus(interface="udp_multicast", channel=GROUP, port=found.port)
@@ -170,7 +171,8 @@ def stand(folder: Path, *, battery_process: bool = False, quick: bool = True) ->
         yield found
 
 
-def _process(end: ExitStack, module: str, *words: str) -> "subprocess.Popen[bytes]":
+def process(end: ExitStack, module: str, *words: str) -> "subprocess.Popen[bytes]":
+    """Start `python -m module words`; it ends with the stack."""
     command = [sys.executable, "-m", module, *words]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)  # noqa: S603 - our own module
     end.callback(process.wait)
@@ -190,7 +192,7 @@ def _quick_profile(folder: Path) -> Path:
     return path
 
 
-def _platform(folder: Path, end: ExitStack) -> tuple[str, str]:
+def platform(folder: Path, end: ExitStack) -> tuple[str, str]:
     """Start the platform; return its URL and an operator's key."""
     db, ready = ["--db", str(folder / "ems.db")], folder / "ready"
     _ems("device", "add", DEVICE, "--name", "bench", *db)
@@ -198,7 +200,7 @@ def _platform(folder: Path, end: ExitStack) -> tuple[str, str]:
     box = _ems("key", "create", "--name", "box", "--role", "device", "--device", DEVICE, *db)
     (folder / "box.key").touch(mode=0o600)
     (folder / "box.key").write_text(box, encoding="ascii")
-    _process(end, "ems", "run", *db, "--port", "0", "--ready-file", str(ready), *_no_limits())
+    process(end, "ems", "run", *db, "--port", "0", "--ready-file", str(ready), *_no_limits())
     until(ready.exists)
     return ready.read_text(encoding="utf-8").split()[-1], operator
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from operator import itemgetter
 
+from bms_can.block import Block
 from bms_can.frame import Frame, frame_text
 
 MOST_PER_S = 1000.0  # no battery sends one identifier faster than every few milliseconds
@@ -34,7 +35,11 @@ class Babble:
         """Take frames into account; `now_s`: time of this look [s]."""
         if self._since_s is None:
             self._since_s = now_s
-        self._counts.update(map(_key, frames))
+        if isinstance(frames, Block):
+            for key, places in frames.places.items():
+                self._counts[key] += len(places)
+        else:
+            self._counts.update(map(_key, frames))
         took_s = now_s - self._since_s
         if took_s >= LOOK_S:
             self._judge(took_s)

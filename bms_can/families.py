@@ -9,7 +9,7 @@ A family is a class in an installed package, found by the entry point group `bms
 path and no text of a profile is ever run. It is imported only when a profile names it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -119,6 +119,10 @@ class TranslatingIntake(Intake):
         translated = self._translated(frame)
         accepted = None if translated is None else super().accept(translated)
         return accepted is not None and self.store(*accepted, translated or frame)
+
+    def take_many(self, frames: Sequence[Frame]) -> bool:
+        """See Intake. Only the family knows what a frame is: each is shown to it."""
+        return self.take_each(frames)
 
     def accept(self, frame: Frame) -> tuple[str, dict[str, Sample]] | None:
         """See Intake."""

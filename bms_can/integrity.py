@@ -11,12 +11,11 @@ from typing import NamedTuple
 
 from bms_can.database import Database
 from bms_can.errors import BadDatabase, BadFrame
-from bms_can.frame import Frame
 from bms_can.layout import Field, field_of, read, wire_length, write
 from bms_can.profile import IntegrityRule
 
 Algorithm = Callable[[int, bytes, int], int]
-"""(CAN id, payload with the checksum byte zeroed, index of that byte) -> checksum 0..255."""
+"""(CAN id, payload, index of the checksum byte, which does not count) -> checksum 0..255."""
 
 WRONG_LIMIT = 5  # leaky count at which a counter is no longer believed (reliability rule 30)
 CHECKSUM_BITS = 8
@@ -57,37 +56,35 @@ def _crc8(crc: Crc) -> Algorithm:
 
     def checksum(_can_id: int, data: bytes, index: int) -> int:
         rest = crc.start
-        for byte in data[:index] + data[index + 1 :]:
+        for byte in data[:index]:
+            rest = table[rest ^ byte]
+        for byte in data[index + 1 :]:
             rest = table[rest ^ byte]
         return rest ^ crc.final
 
     return checksum
 
 
-def _sum8(_can_id: int, data: bytes, _index: int) -> int:
-    return sum(data) & 0xFF
+def _sum8(_can_id: int, data: bytes, index: int) -> int:
+    return sum(data) - data[index] & 0xFF
 
 
-def _sum8_inverted(_can_id: int, data: bytes, _index: int) -> int:
-    return ~sum(data) & 0xFF
-
-
-def _xor8(_can_id: int, data: bytes, _index: int) -> int:
-    rest = 0
+def _xor8(_can_id: int, data: bytes, index: int) -> int:
+    rest = data[index]
     for byte in data:
         rest ^= byte
     return rest
 
 
-def _sum8_id_len(can_id: int, data: bytes, _index: int) -> int:
+def _sum8_id_len(can_id: int, data: bytes, index: int) -> int:
     """Sum of id, length and bytes, as Orion BMS 2 sends it."""
-    return can_id + len(data) + sum(data) & 0xFF
+    return can_id + len(data) + sum(data) - data[index] & 0xFF
 
 
 ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType(
     {
         "sum8": _sum8,
-        "sum8-inverted": _sum8_inverted,
+        "sum8-inverted": lambda *each: ~_sum8(*each) & 0xFF,
         "xor8": _xor8,
         "sum8-id-len": _sum8_id_len,
         **{name: _crc8(crc) for name, crc in CRCS.items()},
@@ -99,7 +96,8 @@ ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType(
 class _Seal:
     """One message's places for counter and checksum, and what its counter did so far.
 
-    `checksum_at`: position of the checksum in the data [byte].
+    `checksum_at`: position of the checksum in the data [byte]. `counter_at`: that of the counter,
+    None if it lies in several bytes; `shift`: its lowest bit there.
     """
 
     name: str
@@ -110,6 +108,8 @@ class _Seal:
     checksum: Field | None
     algorithm: Algorithm | None
     checksum_at: int = 0
+    counter_at: int | None = None
+    shift: int = 0
     last: int | None = None
     wrong: int = 0
     doubted: bool = False
@@ -118,8 +118,7 @@ class _Seal:
         """Return the checksum of a payload; call only where there is one."""
         if self.algorithm is None:
             raise BadFrame("checksum", f"{self.name} has none")
-        at = self.checksum_at
-        return self.algorithm(self.can_id, data[:at] + b"\0" + data[at + 1 :], at)
+        return self.algorithm(self.can_id, data, self.checksum_at)
 
     def sealed(self, payload: bytes, counter_value: int) -> bytes:
         """Return the payload with counter and checksum."""
@@ -186,8 +185,8 @@ class Integrity:
         """Refused frames by reason ("length", "checksum", "counter"), a copy."""
         return dict(self._refused)
 
-    def check(self, message_name: str, frame: Frame) -> None:
-        """Accept a received frame of this message, or raise. A refused frame may not be used.
+    def check(self, message_name: str, data: bytes) -> None:
+        """Accept a received payload of this message, or raise. A refused one may not be used.
 
         Raises:
             BadFrame: "length"; "checksum", then the counter is not looked at; "counter".
@@ -196,22 +195,22 @@ class Integrity:
         if seal is None:
             return
         try:
-            self._check(seal, frame)
+            self._check(seal, data)
         except BadFrame as error:
             self._refused[error.reason] += 1
             raise
 
-    def _check(self, seal: _Seal, frame: Frame) -> None:
-        data = frame.data
+    def _check(self, seal: _Seal, data: bytes) -> None:
         if len(data) not in seal.lengths:
             raise BadFrame("length", f"{seal.name}: {len(data)} bytes, not {seal.lengths[0]}")
         if seal.checksum is not None:
             got, expected = data[seal.checksum_at], seal.expected(data)
             if got != expected:
                 raise BadFrame("checksum", f"{seal.name}: 0x{got:02X}, not 0x{expected:02X}")
-        if seal.counter is not None:
-            lost = seal.step(int(read(seal.counter, data)))
-            if lost:
+        counter, at = seal.counter, seal.counter_at
+        if counter is not None:
+            value = read(counter, data) if at is None else data[at] >> seal.shift & counter.mask
+            if lost := seal.step(int(value)):
                 self._lost[seal.name] += lost
 
     def steady(self, message: str) -> int | None:
@@ -275,20 +274,25 @@ def _field(database: Database, message: str, name: str | None) -> Field | None:
 
 def _seal(database: Database, rule: IntegrityRule) -> _Seal:
     message = database.messages[rule.message]
+    counter = _field(database, rule.message, rule.counter)
     checksum = _field(database, rule.message, rule.checksum)
     return _Seal(
         name=rule.message,
         can_id=message.frame_id,
         lengths=(wire_length(message.length), *database.more_lengths.get(rule.message, ())),
         modulo=rule.modulo,
-        counter=_field(database, rule.message, rule.counter),
+        counter=counter,
         checksum=checksum,
         algorithm=None if rule.algorithm is None else ALGORITHMS[rule.algorithm],
-        checksum_at=0 if checksum is None else _byte_of(checksum),
+        checksum_at=_byte_of(checksum) or 0,
+        counter_at=_byte_of(counter),
+        shift=0 if counter is None else counter.shift % 8,
     )
 
 
-def _byte_of(field: Field) -> int:
-    """Return the position of a field of one whole byte in the data."""
+def _byte_of(field: Field | None) -> int | None:
+    """Return where a field is in the data [byte]; None: it lies in several, or there is none."""
+    if field is None or field.shift % 8 + field.length > 8:  # noqa: PLR2004 - bits of a byte
+        return None
     from_the_right = field.shift // 8
     return from_the_right if field.little else field.size - 1 - from_the_right

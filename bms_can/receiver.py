@@ -5,7 +5,7 @@ is pulled, python-can reports one error and then silence for ever (traps 1 and 3
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from bms_can.babble import Babble
 from bms_can.busoff import BusOff
@@ -24,7 +24,7 @@ class Receiver:
 
     Args:
         open_bus: opens the bus anew; raises BusDown.
-        take: called with each frame, in this thread.
+        take: called with the frames of each look, oldest first, in this thread.
         silence_s: after so long without any frame the bus is reopened [s].
         on_trouble: called in this thread when the bus fails, with the reason, once for each reason;
             and with "" at the first frame after that.
@@ -45,7 +45,7 @@ class Receiver:
     def __init__(
         self,
         open_bus: Callable[[], Port],
-        take: Callable[[Frame], None],
+        take: Callable[[Sequence[Frame]], object],
         silence_s: float = 5.0,
         on_trouble: Callable[[str], None] = lambda _: None,
         pause: Callable[[threading.Event, float], object] = lambda stop, s: stop.wait(s),
@@ -140,8 +140,7 @@ class Receiver:
             self.frames += len(frames)
             if not trouble:
                 self._tell("")
-            for frame in frames:
-                self._take(frame)
+            self._take(frames)
 
     def _tell(self, trouble: str) -> None:
         if trouble != self._trouble:

@@ -69,7 +69,7 @@ class Controls:
         if now_s - self._last_s > self._gap_s:  # a new sender may start its counter anywhere
             self._session = None
             self._integrity = Integrity(self._database, self._rules)
-        self._integrity.check(decoded[0], frame)
+        self._integrity.check(decoded[0], frame.data)
         values = self._values(*decoded)
         code = next((code for code, meant in self._meanings if meant == values), None)
         repeated = code is not None and code is self._session

@@ -23,18 +23,18 @@ from typing import Protocol
 import can
 
 from bms_can.busoff import Act, BusOff
+from bms_can.can_frame import frame_bytes
 from bms_can.error_frame import BUS_OFF, PASSIVE
 from bms_can.errors import BusDown, SendFailed
 from bms_can.frame import Frame
 from bms_can.link import LinkState
 from bms_can.netlink import read_link, set_up
 from bms_can.port import Port
-from bms_can.rawcan import SO_RXQ_OVFL, Batch, FrameReader, Moment, frame_bytes
+from bms_can.rawcan import SO_RXQ_OVFL, Batch, FrameReader, Moment
 
 SO_RCVBUFFORCE = 33
 BUFFER_BYTES = 8 << 20  # the kernel doubles it: some 22,000 frames, 2.4 s of a full 1 Mbit/s bus
 PACE_S = 0.01  # wake-ups, not frames, are the cost of a busy bus
-MOST_BATCHES = 16  # 2,048 frames; then the receiver looks at the time
 LOOK_S = 0.5
 ALMOST_S = 0.001  # a wait that ends early by this is over
 
@@ -96,7 +96,7 @@ class SocketCanPort(Port):
         self._was_off = False
         self._quiet = ""
         self._waiting: deque[Frame] = deque()
-        self.drained_s = self._empty_s = self._busy_until_s = self._clock_s()
+        self.drained_s = self._empty_s = self._floor_s = self._busy_until_s = self._clock_s()
         self._looked_s = -LOOK_S
         self._link = self._outside.ask(channel)
         self.counts.buffer_bytes = self._enlarge()
@@ -148,32 +148,29 @@ class SocketCanPort(Port):
                 self._outside.sleep(early_s)
             try:
                 self._poll.poll(max(0.0, end_s - self._clock_s()) * 1000)
-                frames = self._drain()
+                batch = self._drain()
             except (OSError, ValueError) as error:
                 # ValueError: a socket that another thread closed.
                 raise BusDown(f"{self._channel}: {error}") from error
             now_s = self._clock_s()
-            if frames:
-                self._busy_until_s = now_s + PACE_S
-            if frames or now_s >= end_s - ALMOST_S:
-                return frames
+            if batch is not None and batch.frames:
+                self._busy_until_s = now_s if batch.more else now_s + PACE_S
+                return batch.frames
+            if now_s >= end_s - ALMOST_S:
+                return []
             self.drained_s = self._empty_s
 
-    def _drain(self) -> list[Frame]:
-        """Return all data frames that wait, or as many as are enough for once."""
-        frames: list[Frame] = []
-        floor_s = self._empty_s
-        for _ in range(MOST_BATCHES):
-            now_s = self._clock_s()
-            batch = self._read(Moment(now_s, self._outside.wall_s(), floor_s))
-            if batch is not None:
-                self._note(batch)
-                frames += batch.frames
-                floor_s = frames[-1].at_s if frames else floor_s
-            if batch is None or not batch.more:
-                self._empty_s = now_s  # as of before the look
-                break
-        return frames
+    def _drain(self) -> Batch | None:
+        """Return what waits, or as much as is enough for once."""
+        now_s = self._clock_s()
+        batch = self._read(Moment(now_s, self._outside.wall_s(), self._floor_s))
+        if batch is not None:
+            self._note(batch)
+        if batch is None or not batch.more:
+            self._empty_s = self._floor_s = now_s  # as of before the look
+        elif batch.frames:
+            self._floor_s = batch.frames[-1].at_s
+        return batch
 
     def _read(self, moment: Moment) -> Batch | None:
         try:

@@ -7,7 +7,7 @@ own on replay.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -16,6 +16,7 @@ from bms_can.signals import Heard, Sample, Signals
 
 Predicate = Callable[[Signals, float], bool]
 KEPT_FRAMES = 8
+_new = tuple.__new__  # Sample(...) costs twice as much
 
 
 @dataclass(slots=True)
@@ -74,6 +75,8 @@ class _Tally:
 class SignalTable:
     """The newest samples of one device. Thread-safe: one lock, snapshots are copies.
 
+    Who takes several frames as one holds `lock` meanwhile; see `watched`.
+
     Args:
         deadlines_s: longest allowed age of each message [s]; a longer gap ends its steadiness.
         decode: returns the samples of a frame that was postponed; it cannot fail.
@@ -85,7 +88,7 @@ class SignalTable:
         decode: Callable[[Frame], Mapping[str, Sample]] = lambda _: {},
     ) -> None:
         self._deadlines_s = dict(deadlines_s)
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()
         self._samples: dict[str, Sample] = {}
         self._heard: dict[str, _Tally] = {}
         self._decode = decode
@@ -94,11 +97,16 @@ class SignalTable:
 
     def update(self, message: str, samples: Mapping[str, Sample], frame: Frame) -> None:
         """Take the values of one valid frame."""
-        with self._lock:
+        with self.lock:
             self._late.pop(message, None)  # the newer frame has the same signals
             self._samples.update(samples)
             self._count(message, frame.at_s)
             self._show(message, samples, frame)
+
+    @property
+    def watched(self) -> bool:
+        """Whether a watch runs: then frames must be taken one by one, in order."""
+        return bool(self._watches)
 
     def postpone(self, message: str, frame: Frame) -> None:
         """Take a valid frame that brings all signals of its message; decode it at the next look.
@@ -106,7 +114,7 @@ class SignalTable:
         The same as `update` with its samples, as far as anybody can see.
         """
         at_s = frame.at_s
-        with self._lock:
+        with self.lock:
             self._late[message] = frame
             tally = self._heard.get(message)
             if tally is not None and at_s - tally.at_s <= tally.limit_s:
@@ -117,10 +125,20 @@ class SignalTable:
             if self._watches:
                 self._show(message, self._catch_up(message), frame)
 
+    def count(self, message: str, times_s: Iterable[float]) -> None:
+        """Note valid frames of a message at these times [s]; a newer one brings the values.
+
+        For who holds `lock`, has seen that nobody watches, and takes that newer one next.
+        """
+        for at_s in times_s:
+            self._count(message, at_s)
+
     def refresh(self, message: str, samples: Mapping[str, Sample], frame: Frame) -> None:
         """Take a valid frame that says what `samples` say: they are as young as it is."""
         at_s = frame.at_s
-        renewed = {key: Sample(raw, value, at_s) for key, (raw, value, _) in samples.items()}
+        renewed = {
+            key: _new(Sample, (raw, value, at_s)) for key, (raw, value, _) in samples.items()
+        }
         self.update(message, renewed, frame)
 
     def _count(self, message: str, at_s: float) -> None:
@@ -156,7 +174,7 @@ class SignalTable:
 
     def snapshot(self) -> Signals:
         """Return all newest values as an immutable copy."""
-        with self._lock:
+        with self.lock:
             for message in tuple(self._late):
                 self._catch_up(message)
             return Signals(
@@ -165,24 +183,24 @@ class SignalTable:
 
     def heard(self) -> dict[str, Heard]:
         """Return when each message was heard; cheaper than a snapshot."""
-        with self._lock:
+        with self.lock:
             return self._heard_now()
 
     def watch(self, messages: frozenset[str], predicate: Predicate, after_s: float) -> Watch:
         """Start to count frames for which `predicate` holds; end it with `unwatch`."""
         watch = Watch(messages, predicate, after_s)
-        with self._lock:
+        with self.lock:
             self._watches.append(watch)
         return watch
 
     def unwatch(self, watch: Watch) -> None:
         """End a watch; its last numbers stay readable."""
-        with self._lock:
+        with self.lock:
             self._watches = [kept for kept in self._watches if kept is not watch]
 
     def look(self, watch: Watch) -> Watch:
         """Return a consistent copy of a running watch."""
-        with self._lock:
+        with self.lock:
             return replace(
                 watch, counts=dict(watch.counts), frames=deque(watch.frames, KEPT_FRAMES)
             )

@@ -97,8 +97,8 @@ def test_a_frame_reaches_every_device_of_the_bus() -> None:
     """In order, and the same frame."""
     heard: list[tuple[str, Frame]] = []
     fan = Fan()
-    fan.takes += (lambda frame: heard.append(("A", frame)),)
-    fan.takes += (lambda frame: heard.append(("B", frame)),)
+    fan.takes += (lambda frames: heard.extend(("A", each) for each in frames),)
+    fan.takes += (lambda frames: heard.extend(("B", each) for each in frames),)
     frame = Frame(1.0, 0x100, extended=False, data=b"")
-    fan.take(frame)
+    fan.take((frame,))
     assert heard == [("A", frame), ("B", frame)]

@@ -66,7 +66,7 @@ def test_every_frame_is_recorded(rig: Rig) -> None:
     """The flight recorder gets every frame, also echoes, strangers and foreign ones."""
     kept: list[Frame] = []
     loop = ControlLoop(
-        rig.device, rig.observer, rig.executor, rig.clock, rig.foreign.append, kept.append
+        rig.device, rig.observer, rig.executor, rig.clock, rig.foreign.append, kept.extend
     )
     stranger = Frame(1.0, 0x123, extended=False, data=b"\x01")
     for frame in (CONTROL, stranger):

@@ -87,7 +87,7 @@ class Bench:
             self._ticks += 1
             frame = Frame(self.now_s, 0x100, extended=False, data=self._ticks.to_bytes(4))
             self.sent[uid].append(frame)
-            self.recorder.tap(uid)(frame)
+            self.recorder.tap(uid)((frame,))
             if self._ticks % 20 == 0:
                 self.recorder.step()
 
@@ -345,7 +345,7 @@ def test_a_disk_that_fills_up(bench: Bench, tmp_path: Path) -> None:
     bench.alarms("hot")
     bench.pass_time(5)
     assert recordings(tmp_path)[0].name.endswith(PART)
-    bench.recorder.tap(UID)(Frame(bench.now_s, 0x100, extended=False, data=b""))
+    bench.recorder.tap(UID)((Frame(bench.now_s, 0x100, extended=False, data=b""),))
     with no_file_grows_beyond(100):
         bench.recorder.step()
     assert recordings(tmp_path) == []
@@ -394,7 +394,7 @@ def test_a_writer_that_is_too_late(bench: Bench) -> None:
     take = bench.recorder.tap(UID)
     for _ in range(2):
         for _ in range(220_000):  # more than 4 MiB
-            take(frame)
+            take((frame,))
         bench.recorder.step()
     bench.pass_time(25)
     assert (bench.recorder.tally.torn, bench.recorder.tally.kept) == (1, 1)
@@ -422,7 +422,8 @@ def test_the_thread(tmp_path: Path) -> None:
         recorder = FlightRecorder(tmp_path, RULES, {UID: "can0"}, journal, clock)
         thread = threading.Thread(target=recorder.run)
         thread.start()
-        recorder.tap(UID)(Frame(clock.monotonic_s(), 0x100, extended=False, data=b"\x01"))
+        frame = Frame(clock.monotonic_s(), 0x100, extended=False, data=b"\x01")
+        recorder.tap(UID)((frame,))
         command = Command("c1", CommandCode.FAULT_RESET, UID, "op", 1, 0.0, clock.boot_id())
         journal.accept(command, Stamp.of(clock))
         recorder.stop()
@@ -466,10 +467,10 @@ def test_replay_reads_it(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFix
                 bench.command("c1")
                 battery.hear(close, bench.now_s)
                 sent.append(close._replace(at_s=bench.now_s))
-                take(sent[-1])
+                take((sent[-1],))
         for frame in battery.due_frames(bench.now_s):
             sent.append(frame)
-            take(frame)
+            take((frame,))
         if int(bench.now_s * 100) % 100 == 0:
             bench.recorder.step()
     bench.recorder.end()

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from bms_can.database import Database, load
 from bms_can.errors import BadDatabase, BadFrame
-from bms_can.frame import Frame
 from bms_can.integrity import ALGORITHMS, Integrity, rule_mistakes
 from bms_can.profile import IntegrityRule
 
@@ -51,7 +50,7 @@ def _integrity(
 def _check(integrity: Integrity, data: bytes, message: str = "Little") -> str:
     """Return "" if the frame is accepted, else the reason."""
     try:
-        integrity.check(message, Frame(0.0, 256, extended=False, data=data))
+        integrity.check(message, data)
     except BadFrame as bad:
         return bad.reason
     return ""
@@ -78,8 +77,11 @@ def test_crcs_give_the_published_check_values(name: str, expected: int) -> None:
     [("sum8", 0x35), ("sum8-inverted", 0xCA), ("xor8", 0xCF), ("sum8-id-len", 0x3C)],
 )
 def test_sums_by_hand(name: str, expected: int) -> None:
-    """0xFF + 0x33 + 0x01 + 0x02 worked out by hand, with id 0x103 and length 4 where it counts."""
-    assert ALGORITHMS[name](0x103, b"\xff\x33\x01\x02", 3) == expected
+    """0xFF + 0x33 + 0x03 worked out by hand, with id 0x103 and length 4 where it counts.
+
+    The checksum's own byte does not count, whatever it says.
+    """
+    assert ALGORITHMS[name](0x103, b"\xff\x33\x03\x99", 3) == expected
 
 
 @pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))

@@ -165,4 +165,4 @@ def test_seals_know_the_stated_lengths(tmp_path: Path) -> None:
     assert intake.accept(Frame(1.0, 260, extended=False, data=bytes(3))) is None
     assert dict(intake.bad) == {"length": 1}
     with pytest.raises(BadFrame, match="3 bytes, not 2"):
-        intake.integrity.check("Alive", Frame(1.0, 260, extended=False, data=bytes(3)))
+        intake.integrity.check("Alive", bytes(3))

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bms_can.can_frame import ERROR, EXTENDED, REMOTE, frame_bytes
 from bms_can.error_frame import BUS_OFF
 from bms_can.frame import Frame
-from bms_can.rawcan import BATCH, ERROR, EXTENDED, REMOTE, FrameReader, Moment, frame_bytes
+from bms_can.rawcan import BATCH, FrameReader, Moment
 
 STAMPS, LOSSES = 35, 40  # SO_TIMESTAMPNS, SO_RXQ_OVFL
 
@@ -22,6 +23,7 @@ class Pipe:
     def __init__(self, *, fd_frames: bool = False, stamps: bool = True) -> None:
         self.inbox = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.inbox.bind(("127.0.0.1", 0))
+        self.inbox.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)  # more than a batch
         if stamps:
             self.inbox.setsockopt(socket.SOL_SOCKET, STAMPS, 1)
         self.inbox.setsockopt(socket.SOL_SOCKET, LOSSES, 1)
@@ -125,7 +127,7 @@ def test_more_than_a_batch(pipe: Pipe) -> None:
     assert first is not None
     assert second is not None
     assert (first.more, second.more) == (True, False)
-    assert [frame.can_id for frame in first.frames + second.frames] == list(range(BATCH + 3))
+    assert [frame.can_id for frame in (*first.frames, *second.frames)] == list(range(BATCH + 3))
 
 
 def test_error_and_remote_frames_are_no_data_frames(pipe: Pipe) -> None:

@@ -32,7 +32,7 @@ class Script:
         self.buses: list[HostileBus] = []
         self.frames: list[Frame] = []
         self.now_s = 0.0
-        self.receiver = Receiver(self.open, self.frames.append, silence_s)
+        self.receiver = Receiver(self.open, self.frames.extend, silence_s)
         self.receiver._stop.wait = self._wait  # type: ignore[method-assign]  # no test sleeps
 
     def open(self) -> Port:
@@ -156,7 +156,7 @@ def test_an_unknown_error_goes_up_and_the_bus_is_closed() -> None:
     """A bug in `take` ends the thread, to be seen by the supervisor; nothing hides it."""
     script = Script([[data_message()]])
 
-    def take(_frame: Frame) -> None:
+    def take(_frames: Sequence[Frame]) -> None:
         raise ZeroDivisionError
 
     script.receiver._take = take
@@ -185,7 +185,7 @@ def running(channel: str) -> Iterator[tuple[Receiver, list[Frame], can.BusABC]]:
     """Return a receiver that runs on a real virtual bus, its frames, and another node."""
     frames: list[Frame] = []
     receiver = Receiver(
-        lambda: open_port(BusSettings("virtual", channel), time.monotonic), frames.append
+        lambda: open_port(BusSettings("virtual", channel), time.monotonic), frames.extend
     )
     thread = threading.Thread(target=receiver.run)
     with can.Bus(interface="virtual", channel=channel) as other:

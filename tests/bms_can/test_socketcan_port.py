@@ -12,8 +12,8 @@ import pytest
 
 from bms_can import netlink
 from bms_can.busoff import FIRST_WAIT_S, LISTEN_S, Act, BusOff, Phase
+from bms_can.can_frame import ERROR
 from bms_can.link import LinkState
-from bms_can.rawcan import ERROR
 from bms_can.socketcan import Outside, SocketCanPort
 from tests.bms_can.test_rawcan import Pipe
 

@@ -9,10 +9,10 @@ import cantools
 import pytest
 
 from bms_can.bus import BusSettings, open_port
+from bms_can.can_frame import frame_bytes
 from bms_can.frame import Frame
 from bms_can.intake import Intake
 from bms_can.profile_load import load_profile
-from bms_can.rawcan import frame_bytes
 from bms_can.simulator import Simulator
 from tests.socketcan.nodes import PROFILE, clock_s, sh
 from tests.socketcan.stage import TABLE, Row

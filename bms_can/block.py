@@ -1,0 +1,139 @@
+"""Data frames that one look brought, still as the kernel packed them. Pure.
+
+To make an object of each frame costs more than all else that is done with most of them: other
+nodes' frames are only counted, and of a message that came often only the newest values are looked
+at. So a block knows which identifier came where, and makes a frame only for who asks.
+
+It is a sequence of frames as any other. Who does not know blocks goes through them one by one; who
+does must come to the same result (tests/bms_can/test_block.py).
+"""
+
+import struct
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import overload
+
+from bms_can.can_frame import (
+    CLASSICAL,
+    CLASSICAL_DATA,
+    DATA_AT,
+    EXTENDED,
+    ID_MASK,
+    LENGTH_AT,
+    SPECIAL,
+    STANDARD_MASK,
+)
+from bms_can.frame import Frame
+
+Key = tuple[int, bool]  # (CAN id, extended)
+
+MOST_HEADS = 4096  # a node with random identifiers must not fill the memory
+_HEAD = struct.Struct("=IB3s")  # identifier word, length, what is 0 in a frame of the usual kind
+_ROW = struct.Struct("=IB3x8s")
+_new = tuple.__new__
+
+
+class Block(Sequence[Frame]):
+    """Classical data frames, oldest first. Two frames of one identifier have the same length.
+
+    Attributes:
+        packed: struct can_frame of each, one after the other.
+        at_s: time of each [s]; never goes back.
+        places: where the frames of each identifier are, oldest first; the identifiers in order of
+            their first frames.
+        channel, own: see Frame; the same for all.
+    """
+
+    __slots__ = ("at_s", "channel", "own", "packed", "places")
+
+    def __init__(
+        self,
+        packed: bytes,
+        at_s: Sequence[float],
+        places: Mapping[Key, Sequence[int]],
+        channel: str,
+        own: bool | None,  # noqa: FBT001 - a field of Frame
+    ) -> None:
+        self.packed = packed
+        self.at_s = at_s
+        self.places = places
+        self.channel = channel
+        self.own = own
+
+    def __len__(self) -> int:
+        return len(self.at_s)
+
+    @overload
+    def __getitem__(self, place: int) -> Frame: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Frame]: ...
+    def __getitem__(self, place: int | slice) -> Frame | Sequence[Frame]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        at_s = self.at_s[place]
+        word, length, data = _ROW.unpack_from(self.packed, place % len(self.at_s) * CLASSICAL)
+        extended = word >= EXTENDED
+        return _new(Frame, (at_s, word & ID_MASK, extended, data[:length], self.channel, self.own))
+
+    def frame(self, key: Key, place: int) -> Frame:
+        """Return a frame, given its identifier; faster than by its place alone."""
+        own = self.own
+        return _new(Frame, (self.at_s[place], *key, self.data(place), self.channel, own))
+
+    def __iter__(self) -> Iterator[Frame]:
+        return map(self.__getitem__, range(len(self)))
+
+    def data(self, place: int) -> bytes:
+        """Return the payload of a frame."""
+        at = place * CLASSICAL
+        return self.packed[at + DATA_AT : at + DATA_AT + self.packed[at + LENGTH_AT]]
+
+    def length(self, place: int) -> int:
+        """Return the length of a payload [byte]."""
+        return self.packed[place * CLASSICAL + LENGTH_AT]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether each frame has as many data bytes as it can."""
+        return self.packed[LENGTH_AT::CLASSICAL].count(CLASSICAL_DATA) == len(self.at_s)
+
+
+class Sorter:
+    """Finds out which identifier came where. Remembers what it has seen; used by one thread."""
+
+    def __init__(self) -> None:
+        self._keys: dict[int, Key | None] = {}
+
+    def places(self, packed: bytes) -> Mapping[Key, Sequence[int]] | None:
+        """Return the places of each identifier in struct can_frame after struct can_frame.
+
+        None if these are no block: not all are data frames, or one identifier has two lengths.
+        """
+        by_head: dict[int, list[int]] = defaultdict(list)
+        heads = memoryview(packed).cast("Q")[:: CLASSICAL // 8]
+        for place, head in enumerate(heads.tolist()):
+            by_head[head].append(place)
+        found = {}
+        for head, places in by_head.items():
+            key = self._keys.get(head) or self._learn(head)
+            if key is None:
+                return None
+            found[key] = places
+        return found if len(found) == len(by_head) else None
+
+    def _learn(self, head: int) -> Key | None:
+        if len(self._keys) >= MOST_HEADS:
+            self._keys.clear()
+        self._keys[head] = key = key_of(head)
+        return key
+
+
+def key_of(head: int) -> Key | None:
+    """Return whose frames begin with these eight bytes; None if these are no plain data frames."""
+    word, length, rest = _HEAD.unpack(head.to_bytes(_HEAD.size, sys.byteorder))
+    if word & SPECIAL or length > CLASSICAL_DATA or any(rest):
+        return None
+    if word >= EXTENDED:
+        return word & ID_MASK, True
+    return (word, False) if word <= STANDARD_MASK else None

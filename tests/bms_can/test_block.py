@@ -1,0 +1,271 @@
+"""Frames as a block: the reader makes the same of any messages as it does one by one."""
+
+import ctypes
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pytest
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from bms_can import block as module
+from bms_can.babble import MOST_PER_S, Babble
+from bms_can.block import Block, Sorter, key_of
+from bms_can.can_frame import ERROR, EXTENDED, REMOTE, frame_bytes
+from bms_can.frame import Frame
+from bms_can.rawcan import CONFIRM, SO_RXQ_OVFL, TRUNCATED, Batch, FrameReader, Moment
+from bms_can.recvmmsg import CMSG, CONTROL
+
+NOW_S, WALL_S = 1000.0, 1_700_000_000.0
+STAMP = CMSG.size + struct.calcsize("@ll")
+SOL_SOCKET, STAMPED = 1, 35
+
+
+class Message(NamedTuple):
+    """What the kernel says about a message: `stamp`: wall clock in nanoseconds, None: no stamp."""
+
+    head: bytes
+    data: bytes
+    stamp: int | None
+    marks: int
+    size: int
+    dropped: int | None
+
+
+class Scripted(FrameReader):
+    """A reader whose kernel is the test."""
+
+    def __init__(self, *, fd_frames: bool, tells_own: bool) -> None:
+        super().__init__(-1, "b", fd_frames=fd_frames, tells_own=tells_own)
+        self.script: Sequence[Message] = ()
+        self._slots.fill = self._fill  # type: ignore[method-assign]  # the test is the kernel
+
+    def _fill(self, fd: int) -> int:  # noqa: ARG002 - as Slots.fill
+        slots = self._slots
+        ctypes.memmove(slots._headers, slots._fresh, len(slots._fresh))
+        for place, message in enumerate(self.script):
+            at = self._size * place
+            slots.data[at : at + self._size] = (message.head + message.data).ljust(72, b"\0")[
+                : self._size
+            ]
+            control = _control(message)
+            slots.control[CONTROL * place : CONTROL * place + len(control)] = control
+            header = slots._headers[place]
+            header.message.control_length, header.message.flags = len(control), message.marks
+            header.length = message.size
+        slots._used = len(self.script)
+        return slots._used
+
+
+class OneByOne(Scripted):
+    """The same, and it never makes a block."""
+
+    def _block(self, *_: object) -> None:
+        return None
+
+
+def _control(message: Message) -> bytes:
+    found = b""
+    if message.stamp is not None:
+        found += CMSG.pack(STAMP, SOL_SOCKET, STAMPED)
+        found += struct.pack("@ll", *divmod(message.stamp, 10**9))
+    if message.dropped is not None:
+        found += CMSG.pack(CMSG.size + 4, SOL_SOCKET, SO_RXQ_OVFL)
+        found += struct.pack("=I4x", message.dropped)
+    return found
+
+
+IDS = (0x100, 0x101, 0x100 | EXTENDED, 0x1801E5F4 | EXTENDED)
+HEADS = st.one_of(
+    st.tuples(st.sampled_from(IDS), st.just(8), st.just(b"\0\0\0")),
+    st.tuples(st.sampled_from(IDS), st.integers(0, 8), st.just(b"\0\0\0")),
+    st.tuples(
+        st.one_of(
+            st.integers(0, 2**32 - 1),
+            st.sampled_from([ERROR | 0x40, REMOTE | 0x100, 0x800, 0x100 | 0x1000]),
+        ),
+        st.integers(0, 255),
+        st.binary(min_size=3, max_size=3),
+    ),
+)
+USUAL = st.tuples(st.sampled_from(IDS), st.just(8), st.just(b"\0\0\0"))
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> list[Message]:
+    """Draw a batch: mostly of the usual kind, with what breaks it in any place."""
+    kinds = st.sampled_from(["head", "stamp", "marks", "size", "dropped"])
+    odd = draw(st.one_of(st.just(set[str]()), st.sets(kinds, max_size=2)))
+    count = draw(st.integers(1, 12))
+    own = draw(st.sampled_from([0, 0, CONFIRM]))
+    stamp = int(WALL_S * 1e9) - draw(st.integers(0, 16 * 10**8))
+    found = []
+    for _ in range(count):
+        word, length, rest = draw(HEADS if "head" in odd else USUAL)
+        steps = st.integers(-(10**6), 10**9) if "stamp" in odd else st.integers(0, 10**5)
+        stamp += draw(steps)
+        found.append(
+            Message(
+                struct.pack("=IB3s", word, length, rest),
+                draw(st.binary(min_size=8, max_size=8)),
+                None if "stamp" in odd and draw(st.integers(0, 9)) == 0 else stamp,
+                draw(st.sampled_from([0, CONFIRM, TRUNCATED])) if "marks" in odd else own,
+                draw(st.sampled_from([16, 16, 15, 72])) if "size" in odd else 16,
+                draw(st.integers(0, 2**32 - 1)) if "dropped" in odd else None,
+            )
+        )
+    return found
+
+
+def seen(batch: Batch | None) -> tuple[object, ...]:
+    """Return all that a batch says, its frames one by one."""
+    assert batch is not None
+    return list(batch.frames), batch.errors, batch.other, batch.lost, batch.more
+
+
+@given(
+    st.lists(
+        st.tuples(batches(), st.sampled_from([0.0, 0.0, 0.0, 0.5, 3600.0, -3600.0, 0.01])),
+        max_size=4,
+    ),
+    st.sampled_from([False, False, False, True]),
+    st.booleans(),
+)
+def test_a_batch_says_the_same_with_and_without_blocks(
+    script: list[tuple[list[Message], float]],
+    fd_frames: bool,  # noqa: FBT001 - drawn
+    tells_own: bool,  # noqa: FBT001 - drawn
+) -> None:
+    """Any identifiers, flags, lengths, stamps, steps of the clock, losses: batch after batch."""
+    fast = Scripted(fd_frames=fd_frames, tells_own=tells_own)
+    plain = OneByOne(fd_frames=fd_frames, tells_own=tells_own)
+    for number, (messages, set_on_s) in enumerate(script):
+        now_s = NOW_S + number
+        moment = Moment(now_s, WALL_S + number + set_on_s, now_s - 1.5)
+        fast.script = plain.script = messages
+        batch = fast.read(moment)
+        assert seen(batch) == seen(plain.read(moment))
+        assert fast._offset_s == plain._offset_s
+        assert fast._dropped == plain._dropped
+        event(f"block: {batch is not None and isinstance(batch.frames, Block)}")
+
+
+def usual(*ids: int, marks: int = 0, length: int = 8) -> list[Message]:
+    """Return messages of the usual kind, a millisecond apart, half a second old."""
+    first = int((WALL_S - 0.5) * 1e9)
+    return [
+        Message(
+            struct.pack("=IB3x", word, length), bytes(8), first + 10**6 * place, marks, 16, None
+        )
+        for place, word in enumerate(ids)
+    ]
+
+
+MOMENT = Moment(NOW_S, WALL_S, NOW_S - 1.0)
+
+
+def read(messages: Sequence[Message]) -> Sequence[Frame]:
+    """Return the frames of one batch."""
+    reader = Scripted(fd_frames=False, tells_own=True)
+    reader.script = messages
+    batch = reader.read(MOMENT)
+    assert batch is not None
+    return batch.frames
+
+
+@pytest.mark.parametrize("marks", [0, CONFIRM])
+@pytest.mark.parametrize("length", [0, 3, 8])
+def test_frames_of_the_usual_kind_come_as_a_block(marks: int, length: int) -> None:
+    """A block knows where each identifier is; own and foreign frames do not share one."""
+    frames = read(usual(0x100, 0x101, 0x100 | EXTENDED, 0x101, marks=marks, length=length))
+    assert isinstance(frames, Block)
+    assert frames.places == {(0x100, False): [0], (0x101, False): [1, 3], (0x100, True): [2]}
+    assert [each.own for each in frames] == [bool(marks)] * 4
+    assert [len(each.data) for each in frames] == [length] * 4
+    assert frames.is_full is (length == 8)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(usual(ERROR | 0x40), id="error"),
+        pytest.param(usual(REMOTE | 0x100), id="remote"),
+        pytest.param(usual(0x105, marks=CONFIRM), id="echo"),
+        pytest.param(usual(0x100, length=7), id="another length"),
+        pytest.param(usual(0x100, length=9), id="nine bytes"),
+        pytest.param(usual(0x900), id="standard identifier too large"),
+    ],
+)
+def test_anything_else_among_them_and_there_is_no_block(odd: list[Message]) -> None:
+    """Then each is looked at by itself, in order and with its own time."""
+    messages = usual(0x100, 0x101, 0x102, 0x103)
+    messages[2] = odd[0]._replace(stamp=messages[2].stamp)
+    frames = read(messages)
+    assert not isinstance(frames, Block)
+    times_s = [each.at_s for each in frames]
+    assert times_s == sorted(set(times_s))
+
+
+def made(frames: Sequence[Frame]) -> Block | None:
+    """Return frames as a block, None if they cannot be one."""
+    packed = b"".join(map(frame_bytes, frames))
+    places = Sorter().places(packed)
+    if places is None:
+        return None
+    return Block(packed, [each.at_s for each in frames], places, "", None)
+
+
+FRAMES = [
+    Frame(float(place), 0x100 + place % 2, extended=False, data=bytes([place] * 8))
+    for place in range(5)
+]
+
+
+def test_a_block_is_a_sequence_of_frames() -> None:
+    """As a list of the same frames."""
+    block = made(FRAMES)
+    assert block is not None
+    assert list(block) == FRAMES
+    assert [block[place] for place in (0, 4, -1, -5)] == [FRAMES[place] for place in (0, 4, -1, -5)]
+    assert block[1:4] == FRAMES[1:4]
+    assert block[::-2] == FRAMES[::-2]
+    assert len(block) == 5
+    with pytest.raises(IndexError):
+        block[5]
+    with pytest.raises(IndexError):
+        block[-6]
+    assert [block.frame((0x100, False), place) for place in (0, 2)] == [FRAMES[0], FRAMES[2]]
+
+
+def test_random_identifiers_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A babbling node: what was learnt is forgotten, and learnt anew."""
+    monkeypatch.setattr(module, "MOST_HEADS", 10)
+    sorter = Sorter()
+    for first in range(0, 100, 7):
+        ids = [first + more for more in range(7)]
+        frames = [Frame(0.0, each, extended=False, data=b"") for each in ids]
+        found = sorter.places(b"".join(map(frame_bytes, frames)))
+        assert found == {(each, False): [place] for place, each in enumerate(ids)}
+        assert len(sorter._keys) <= 10
+
+
+@given(st.binary(min_size=8, max_size=8))
+def test_a_key_is_what_a_frame_has(head: bytes) -> None:
+    """Eight bytes have a key if, and only if, they are how a data frame is packed."""
+    key = key_of(int.from_bytes(head, "little"))
+    if key is not None:
+        assert frame_bytes(Frame(0.0, *key, bytes(head[4])))[:8] == head
+
+
+def test_a_babbling_node_is_noticed_in_blocks() -> None:
+    """The same counts as frame by frame."""
+    judges = Babble(), Babble()
+    for second in range(3):
+        frames = [FRAMES[place % 5] for place in range(int(MOST_PER_S) + 500 * second)]
+        block = made(frames)
+        assert block is not None
+        judges[0].see(block, float(second))
+        judges[1].see(frames, float(second))
+        assert judges[0].text == judges[1].text
+    assert judges[0].seconds == judges[1].seconds == 2
