@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bms_can.block import Block
-from bms_can.can_frame import CLASSICAL, CLASSICAL_DATA, DATA_AT, EXTENDED
+from bms_can.can_frame import CLASSICAL, CLASSICAL_DATA, DATA_AT, EXTENDED, LENGTH_AT
 from bms_can.frame import Frame
 
 CHUNK_BYTES = 8 * 1024
@@ -81,7 +81,7 @@ class FrameRing:
 
     def take_many(self, frames: Sequence[Frame]) -> None:
         """Keep frames: the same as `take` with each."""
-        if isinstance(frames, Block) and frames.is_full:
+        if isinstance(frames, Block):
             self._chunk += _packed(frames)
             if len(self._chunk) >= CHUNK_BYTES:
                 self._seal(frames.at_s[-1])
@@ -119,13 +119,17 @@ class FrameRing:
 
 
 def _packed(block: Block) -> bytes:
-    """Return the frames of a block, each with 8 bytes of data, column by column."""
+    """Return the frames of a block as `take` packs them; column by column, then cut to length."""
     times, rows = struct.pack(f"={len(block)}d", *block.at_s), bytearray(_ROW * len(block))
     for at in range(8):
         rows[at::_ROW] = times[at::8]
     for at, place in _COLUMNS:
         rows[at::_ROW] = block.packed[place::CLASSICAL]
-    return bytes(rows)
+    if block.is_full:
+        return bytes(rows)
+    lengths, begins = block.packed[LENGTH_AT::CLASSICAL], range(0, len(rows), _ROW)
+    each = zip(begins, lengths, strict=True)
+    return b"".join([rows[at : at + _HEAD_BYTES + length] for at, length in each])
 
 
 def unpack(part: bytes, begin: int) -> Packed:
