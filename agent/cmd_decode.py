@@ -4,6 +4,7 @@ import sys
 from argparse import Namespace
 from collections import Counter
 
+from bms_can.columnar.ahead import ahead_where_idle
 from bms_can.columnar.choose import chosen_signals
 from bms_can.columnar.chunk import of_channel
 from bms_can.columnar.decode import Decoder
@@ -24,7 +25,7 @@ def main(arguments: Namespace) -> int:
     lines = Lines(database, show_all=arguments.all, as_json=arguments.json)
     frames = decoded_frames = 0
     bad: Counter[str] = Counter()
-    for whole in scan(arguments.log):
+    for whole in ahead_where_idle(scan(arguments.log)):
         bad.update(whole.bad_counts)
         chunk = of_channel(whole, arguments.channel)
         decoded = list(decoder.decode(chunk))

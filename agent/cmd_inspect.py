@@ -10,6 +10,7 @@ from pathlib import Path
 from agent.cmd_profile_new import draft_text
 from agent.render_inspect import Report, report_lines, report_values
 from agent.safe_write import write_text
+from bms_can.columnar.ahead import ahead_where_idle
 from bms_can.columnar.chunk import Chunk, frames
 from bms_can.columnar.scan import scan
 from bms_can.columnar.timeline import ColumnTimeline
@@ -35,7 +36,7 @@ def main(arguments: Namespace) -> int:
     if arguments.html is not None:
         import_module("agent.render_html")  # what is missing is said before the work, not after
     watch = _Watch(profile, database)
-    chunks = watch.run(scan(arguments.log))
+    chunks = watch.run(ahead_where_idle(scan(arguments.log)))
     channel = arguments.channel or (profile.channel if profile else None)
     seen = examine(chunks, database, profile, channel)
     report = Report(str(arguments.log), seen, tuple(watch.changes), watch.left_out)

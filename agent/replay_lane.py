@@ -52,6 +52,7 @@ def replay_columns(
     Raises:
         TwoBuses: see `watch_of`.
     """
+    from bms_can.columnar.ahead import ahead_where_idle  # noqa: PLC0415 - same
     from bms_can.columnar.coverage import ColumnCoverage  # noqa: PLC0415 - numpy is an extra
     from bms_can.columnar.one_channel import one_channel  # noqa: PLC0415 - same
     from bms_can.columnar.scan import scan  # noqa: PLC0415 - same
@@ -59,7 +60,7 @@ def replay_columns(
 
     counts = ColumnCoverage(database, coverage.channel, coverage)
     timeline = None if profile is None else ColumnTimeline(profile, database)
-    for chunk in one_channel(scan(log), watch_of(log, profile, database)):
+    for chunk in one_channel(ahead_where_idle(scan(log)), watch_of(log, profile, database)):
         counts.take(chunk)
         if timeline is not None:
             yield from timeline.take(chunk)

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
+from bms_can.columnar.ahead import ahead_where_idle
 from bms_can.columnar.chunk import Chunk, of_channel
 from bms_can.columnar.decode import Decoder
 from bms_can.columnar.export_cells import Decoding, SignalCells
@@ -155,7 +156,7 @@ def _written(task: Task, database: Database, attempt: Path, progress: Progress |
     tables = Tables(task.path, attempt, task.name, options.format, options.compression)
     tally = Tally()
     sink = _sink(task, Decoding(decoder, cells, tally), tables)
-    for chunk in scan(task.path):
+    for chunk in ahead_where_idle(scan(task.path)):
         tally.lines(chunk)
         chosen = of_channel(chunk, options.channel)
         tally.choose(chosen)
