@@ -248,10 +248,12 @@ def command_lines(plan: Plan) -> list[str]:
     )
     found = [m for m in plan.database.messages.values() if COMMAND.search(words_of(m.name))]
     for message in found[:5]:
-        heard = (plan.heard or {}).get(message.name, 0)
+        seen = (
+            "" if plan.heard is None else f", {plan.heard.get(message.name, 0)} frames in the log"
+        )
         names = ", ".join(signal.name for signal in message.signals[:10])
         lines += comment(
-            f"May carry commands, by its name: {message.name} (0x{message.frame_id:X}), {heard}"
-            f" frames in the log; signals {names}"
+            f"May carry commands, by its name: {message.name} (0x{message.frame_id:X}){seen};"
+            f" signals {names}"
         )
     return lines
