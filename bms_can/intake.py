@@ -64,13 +64,13 @@ class Intake:
                 return False
             self.decoded += 1
             self.table.postpone(message, frame)
-            return message in self._telling and self._is_news(message, frame)
+            return message in self._telling and self._is_news(message, frame.data)
         seen = self._seen.get(frame[1:4])  # the same, and the payload
         if seen is not None:
             self.frames += 1
             self.decoded += 1
             self.table.refresh(*seen, frame)
-            return self._is_news(seen[0], frame)
+            return self._is_news(seen[0], frame.data)
         strangers = self.unknown.get(frame[1:3])
         if strangers is not None:
             self.frames += 1
@@ -84,7 +84,7 @@ class Intake:
                 self._seen.clear()
             self._seen[frame[1:4]] = accepted
         self.table.update(*accepted, frame)
-        return self._is_news(accepted[0], frame)
+        return self._is_news(accepted[0], frame.data)
 
     def take_many(self, frames: Sequence[Frame]) -> bool:
         """Take frames in order: the same as `take` with each. Tell whether any was news."""
@@ -112,14 +112,15 @@ class Intake:
                 self.frames += len(places)
                 self.unknown[key] += len(places)
             else:
-                news |= self.take_each(block.frame(key, place) for place in places)
+                news |= self._take_pages(key, block, places)
         return news
 
     def _take_run(self, key: Key, message: str, block: Block, places: Sequence[int]) -> bool:
         """Take frames of a message that surely decode: all are checked, the newest is kept."""
         self.frames += len(places)
         if message in self._checked:
-            places = [at for at in places if self._passes(message, block.data(at))]
+            data = block.data
+            places = [at for at in places if self._passes(message, data(at))]
             if not places:
                 return False
         self.decoded += len(places)
@@ -128,8 +129,24 @@ class Intake:
         self.table.postpone(message, newest)
         if message not in self._telling:
             return False
-        before = self._payloads.get(message)
-        return self._is_news(message, newest) or any(block.data(at) != before for at in earlier)
+        before = newest.data
+        if self._is_news(message, before):
+            return True
+        return any(block.data(at) != before for at in earlier)
+
+    def _take_pages(self, key: Key, block: Block, places: Sequence[int]) -> bool:
+        """Take frames that do not surely decode; what was decoded before need not be again."""
+        news, data = False, block.data
+        for place in places:
+            seen = self._seen.get((*key, data(place)))
+            if seen is None:
+                news |= self.take(block.frame(key, place))
+                continue
+            self.frames += 1
+            self.decoded += 1
+            self.table.renew(*seen, block.at_s[place])
+            news |= self._is_news(seen[0], data(place))
+        return news
 
     def _passes(self, message: str, data: bytes) -> bool:
         try:
@@ -139,10 +156,10 @@ class Intake:
             return False
         return True
 
-    def _is_news(self, message: str, frame: Frame) -> bool:
-        if self._payloads.get(message) == frame.data:
+    def _is_news(self, message: str, data: bytes) -> bool:
+        if self._payloads.get(message) == data:
             return False
-        self._payloads[message] = frame.data
+        self._payloads[message] = data
         return message in self._telling
 
     def _samples(self, frame: Frame) -> Mapping[str, Sample]:

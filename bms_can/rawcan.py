@@ -29,7 +29,7 @@ from bms_can.error_frame import BusError, read_error
 from bms_can.frame import Frame
 from bms_can.recvmmsg import CMSG, CONTROL, Head, Slots
 
-BATCH = 256
+BATCH = 512
 SO_TIMESTAMPNS, SO_RXQ_OVFL = 35, 40
 CONFIRM, TRUNCATED = 0x800, 0x20  # MSG_CONFIRM: sent by this very socket (can.rst, 4.1.7)
 AGREES_S = 0.001  # a stamp may be so far out of its bounds: two clocks are not read at once

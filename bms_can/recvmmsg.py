@@ -109,9 +109,9 @@ class Slots:
 
     def heads(self) -> list[Head]:
         """Return the head of each message that was received. Like ones are the same object."""
-        used = self._header_bytes[: _HEADER * self._used]
+        used = bytes(self._header_bytes[: _HEADER * self._used])
         first = _USED.unpack_from(used)
-        if used == self._like(first)[: _HEADER * self._used]:  # nearly always: no look at each one
+        if self._like(first).startswith(used):  # nearly always: no look at each one
             return [first] * self._used
         return list(_USED.iter_unpack(used))
 

@@ -16,6 +16,7 @@ from bms_can.signals import Heard, Sample, Signals
 
 Predicate = Callable[[Signals, float], bool]
 KEPT_FRAMES = 8
+MOST_PAGES = 256  # that wait for a look; a thread that looks no more must not fill the memory
 _new = tuple.__new__  # Sample(...) costs twice as much
 
 
@@ -92,13 +93,16 @@ class SignalTable:
         self._samples: dict[str, Sample] = {}
         self._heard: dict[str, _Tally] = {}
         self._decode = decode
-        self._late: dict[str, Frame] = {}
+        self._late: dict[str, Frame] = {}  # a message is in one of these two at the most
+        self._pages: dict[str, dict[int, tuple[Mapping[str, Sample], float]]] = {}
         self._watches: list[Watch] = []
 
     def update(self, message: str, samples: Mapping[str, Sample], frame: Frame) -> None:
         """Take the values of one valid frame."""
         with self.lock:
             self._late.pop(message, None)  # the newer frame has the same signals
+            if self._pages:
+                self._turn_pages(message)  # and here may have others
             self._samples.update(samples)
             self._count(message, frame.at_s)
             self._show(message, samples, frame)
@@ -116,6 +120,8 @@ class SignalTable:
         at_s = frame.at_s
         with self.lock:
             self._late[message] = frame
+            if self._pages:
+                self._pages.pop(message, None)
             tally = self._heard.get(message)
             if tally is not None and at_s - tally.at_s <= tally.limit_s:
                 tally.at_s = at_s
@@ -135,11 +141,31 @@ class SignalTable:
 
     def refresh(self, message: str, samples: Mapping[str, Sample], frame: Frame) -> None:
         """Take a valid frame that says what `samples` say: they are as young as it is."""
-        at_s = frame.at_s
-        renewed = {
-            key: _new(Sample, (raw, value, at_s)) for key, (raw, value, _) in samples.items()
-        }
-        self.update(message, renewed, frame)
+        with self.lock:
+            if self._watches:
+                self.update(message, _renewed(samples, frame.at_s), frame)
+            else:
+                self.renew(message, samples, frame.at_s)
+
+    def renew(self, message: str, samples: Mapping[str, Sample], at_s: float) -> None:
+        """Do the same at the next look. For who holds `lock` and has seen that nobody watches.
+
+        A message has several pages, each with signals of its own, so the newest is not enough; what
+        is on more than one is taken from the newest, which stands last.
+        """
+        if message in self._late:
+            self._catch_up(message)
+        pages = self._pages.setdefault(message, {})
+        pages.pop(id(samples), None)
+        pages[id(samples)] = samples, at_s
+        if len(pages) > MOST_PAGES:
+            self._turn_pages(message)
+        self._count(message, at_s)
+
+    def _turn_pages(self, message: str) -> None:
+        """Take the pages of a message that wait."""
+        for samples, at_s in self._pages.pop(message, {}).values():
+            self._samples.update(_renewed(samples, at_s))
 
     def _count(self, message: str, at_s: float) -> None:
         tally = self._heard.get(message)
@@ -155,10 +181,15 @@ class SignalTable:
     def _show(self, message: str, samples: Mapping[str, Sample], frame: Frame) -> None:
         """Let each watch see a frame that was taken."""
         if self._watches:
-            for late in tuple(self._late):
-                self._catch_up(late)
+            self._catch_up_all()
             for watch in self._watches:
                 watch.see(message, samples, frame, Signals(self._samples, self._heard_now()))
+
+    def _catch_up_all(self) -> None:
+        for message in tuple(self._late):
+            self._catch_up(message)
+        for message in tuple(self._pages):
+            self._turn_pages(message)
 
     def _catch_up(self, message: str) -> Mapping[str, Sample]:
         """Decode the newest frame of a message now."""
@@ -175,8 +206,7 @@ class SignalTable:
     def snapshot(self) -> Signals:
         """Return all newest values as an immutable copy."""
         with self.lock:
-            for message in tuple(self._late):
-                self._catch_up(message)
+            self._catch_up_all()
             return Signals(
                 MappingProxyType(dict(self._samples)), MappingProxyType(self._heard_now())
             )
@@ -204,3 +234,7 @@ class SignalTable:
             return replace(
                 watch, counts=dict(watch.counts), frames=deque(watch.frames, KEPT_FRAMES)
             )
+
+
+def _renewed(samples: Mapping[str, Sample], at_s: float) -> dict[str, Sample]:
+    return {key: _new(Sample, (raw, value, at_s)) for key, (raw, value, _) in samples.items()}
