@@ -4,7 +4,7 @@
     47504233,00000232,false,Rx,0,8,00,00,02,00,00,00,00,00,
 
 Times are in microseconds, bytes and identifiers in hex. Bus 0 is the channel "can0". Older versions
-have no column Dir.
+have no column Dir. Look-alikes with DLC for LEN count in another unit: they are not read.
 """
 
 import re
@@ -17,7 +17,8 @@ from bms_can.layout import FD_LENGTHS
 
 _HEAD = re.compile(r"\ufeff?time stamp,id,extended,(dir,)?bus,len(,d\d+)*,?\s*", re.IGNORECASE)
 _ROW = re.compile(
-    r"\s*(-?\d{1,18}),([0-9A-F]{1,8}),(true|false),(\d{1,3}),(\d{1,2})((?:,[0-9A-F]{2})*),*\s*",
+    r"\s*(-?\d{1,18}),([0-9A-F]{1,8}),(true|false),(\d{1,3}),(\d{1,2})"
+    r"((?:,[0-9A-F]{1,2})*),*\s*",
     re.IGNORECASE | re.ASCII,
 )
 _DIRECTION = re.compile(r"(,(?:true|false)),[RT]x,", re.IGNORECASE | re.ASCII)
@@ -48,7 +49,7 @@ def _frame(line: str) -> Frame | str:
     can_id, extended = int(identifier, 16), wide.lower() == "true"
     if can_id > (EXTENDED_MAX if extended else STANDARD_MAX):
         return "identifier"
-    data = bytes.fromhex(text.replace(",", ""))[: int(length)]
+    data = bytes(int(each, 16) for each in text.split(",")[1 : int(length) + 1])
     if len(data) != int(length) or not (len(data) <= CLASSICAL_BYTES or len(data) in FD_LENGTHS):
         return "length"
     return Frame(int(time) / US_PER_S, can_id, extended, data, f"can{int(bus)}")

@@ -30,6 +30,7 @@ from bms_can.trc import dated_trc_frames, is_dated_trc
 Entry = Frame | BadLogLine
 
 CANDUMP_SUFFIXES = (".log", ".candump")
+PYTHON_CAN_CSV = "timestamp,"
 HEAD_BYTES = 65536  # enough to see what kind of text it is
 GZIP_MAGIC = b"\x1f\x8b"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -72,6 +73,10 @@ def open_log(path: str | Path) -> Iterator[Entry]:
         return read_candump(path)
     if looks_like_gvret(head):
         return _text_entries(path, gvret_frames)
+    if suffix == ".csv" and not head.startswith(PYTHON_CAN_CSV):
+        first = head.partition("\n")[0].lstrip("\ufeff").rstrip()[:TEXT_KEPT]
+        why = f"a CSV that starts with {first!r}; those of python-can and SavvyCAN are read"
+        raise BadInput(str(path), [why])
     if suffix in MESSAGE_READERS:
         return _python_can_entries(path, MESSAGE_READERS[suffix])
     if looks_like_slcan(head):

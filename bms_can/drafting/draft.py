@@ -18,6 +18,7 @@ from bms_can.drafting.draft_parts import (
 from bms_can.drafting.guess import Candidate, state_values
 from bms_can.drafting.plan import SURE, Plan
 from bms_can.drafting.toml_text import comment, listed, off, quoted
+from bms_can.status_rules import OperatingStatus
 
 RULE_WIDTH = 100
 
@@ -135,12 +136,21 @@ def _status(plan: Plan) -> tuple[list[str], list[str], list[str]]:
     if (
         plan.state is not None
         and plan.state.score >= SURE
-        and (values := state_values(plan.state.signal))
+        and (values := _state_values(plan, plan.state))
     ):
         return _from_state(plan, plan.state, values)
     if plan.contactors:
         return _from_contactor(plan, plan.contactors[0])
     return _nothing(plan)
+
+
+def _state_values(plan: Plan, state: Candidate) -> dict[int, str]:
+    """Return which named value means which status; none that current contradicts is "off"."""
+    values = state_values(state.signal)
+    off_value = values.get(OperatingStatus.POWERED_DOWN)
+    if off_value is not None and plan.denied(state, [off_value]):
+        del values[OperatingStatus.POWERED_DOWN]
+    return values
 
 
 def _from_state(

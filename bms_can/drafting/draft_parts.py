@@ -41,6 +41,8 @@ def telemetry_lines(plan: Plan) -> Part:
         if found is None:
             continue
         lines += comment(f"Guess (confidence {found.score:.2f}): {_reasons(plan, found)}.")
+        if _always_zero(plan, found):
+            lines += comment("TODO: always 0 in the log: does this version send it?")
         lines.append(f"{name} = {_source(found, FIELD_UNITS[name])}")
         used.append(found.message.name)
     return (["[telemetry]", *lines] if lines else []), used, []
@@ -53,6 +55,11 @@ def _source(found: Candidate, wanted: str) -> str:
     if (found.signal.unit or "") == "°" or (found.signal.unit or "").lower() == "deg":
         return f"{{ signal = {quoted(found.name)}, unit = {quoted(wanted)} }}"
     return quoted(found.name)
+
+
+def _always_zero(plan: Plan, found: Candidate) -> bool:
+    tally = tally_of(plan, found.name)
+    return tally is not None and tally.is_stuck and tally.high == 0
 
 
 def _reasons(plan: Plan, found: Candidate) -> str:

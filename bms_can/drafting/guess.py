@@ -98,7 +98,7 @@ def _of_message(message_words: str, words: str, role: str) -> float:
 
 def _of_signal(rule: Role, role: str, signal: Signal) -> Iterator[tuple[float, str]]:
     """Yield what unit, choices, page and sign are worth, with the reason."""
-    if rule.units and (signal.unit or "").lower() in rule.units:
+    if rule.units and signal.unit and signal.unit.lower() in rule.units:
         yield UNIT_SCORE, f'unit "{signal.unit}"'
     if meaning := _choices_say(role, signal):
         yield CHOICES_SCORE, f"values named {meaning}"

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from bms_can.database import Database, cycle_time_ms
 from bms_can.drafting.guess import Candidate, best, candidates, contactor_values
-from bms_can.drafting.support import Polarity, Sign, polarity_of, sign_of
+from bms_can.drafting.support import Polarity, Sign, flowing_while, polarity_of, sign_of
 from bms_can.drafting.vocabulary import POSITIVE_CHARGING, POSITIVE_DISCHARGING
 from bms_can.examine.examination import Examination
 from bms_can.examine.judge_ids import is_steady
@@ -19,6 +19,7 @@ LIKELY = 0.5
 SURE = 0.8
 NEAR_BEST = 0.2  # contactors this near to the best one belong to the same pack
 OFF_PERIOD = 0.2
+TO_A = {"ma": 0.001, "ka": 1000.0}
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,8 @@ class Plan:
         """Return the values that mean closed, those that mean open, and why; empty: not known."""
         closed, opened = contactor_values(one.signal)
         if closed and opened:
+            if denied := self.denied(one, opened):
+                return [], [], denied
             return [*closed], [*opened], "the names of the values say so"
         if one.signal.length > 1:
             return [], [], "its values have no names that say open and closed"
@@ -131,6 +134,20 @@ class Plan:
         if polarity.one_is_closed is None:
             return [], [], polarity.why
         return ([1], [0], polarity.why) if polarity.one_is_closed else ([0], [1], polarity.why)
+
+    def denied(self, one: Candidate, opened: list[str]) -> str:
+        """Return what the log says against values that are named like an open contactor, or ""."""
+        if self.current is None or self.seen is None or self.seen.evidence.dbc is None:
+            return ""
+        raws = {raw for raw, name in (one.signal.choices or {}).items() if str(name) in opened}
+        factor = TO_A.get((self.current.signal.unit or "").lower(), 1.0)
+        flowing_a = flowing_while(
+            self.seen.evidence.dbc, self.channel, one.name, frozenset(map(float, raws)),
+            self.current.name, factor,
+        )  # fmt: skip
+        if flowing_a is None:
+            return ""
+        return f"named open ({', '.join(opened)}), but up to {flowing_a:.3g} A flow meanwhile"
 
     def _polarity(self, one: Candidate) -> Polarity:
         if self.answers.one_is_closed is not None:

@@ -74,6 +74,21 @@ def polarity_of(dbc: DbcTally, channel: str, contactor: str, current: str | None
     return Polarity(None, f"{why}: no clear difference")
 
 
+def flowing_while(
+    dbc: DbcTally, channel: str, signal: str, raws: frozenset[float], current: str, factor: float
+) -> float | None:
+    """Return the current [A] that flows while a signal has one of these values, None: none does.
+
+    `current` is the signal of the pack current; `factor` makes A of it.
+    """
+    said, amps = _series(dbc, channel, signal), _series(dbc, channel, current)
+    if said is None or amps is None:
+        return None
+    steady = (said.low == said.high) & np.isin(said.low, sorted(raws))
+    most = _most(amps, steady)
+    return None if most is None or most * factor <= FLOWING_A else most * factor
+
+
 def _most(amps: Series, slots: npt.NDArray[np.bool_]) -> float | None:
     """Return what is rarely exceeded of the current in some slots, None if there are too few."""
     found = amps.middle[slots & np.isfinite(amps.low)]

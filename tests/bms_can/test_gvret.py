@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bms_can.errors import BadLogLine
+from bms_can.errors import BadInput, BadLogLine
 from bms_can.frame import Frame
 from bms_can.gvret import gvret_frames, looks_like_gvret
 from bms_can.logfile import open_log
@@ -26,6 +26,14 @@ def test_frames_of_both_versions() -> None:
         Frame(0.000001, 0x18FF50E5, extended=True, data=b"\x01\xff", channel="can1"),
         Frame(2.0, 0x109, extended=False, data=b"=", channel="can0"),
     ]
+
+
+def test_a_look_alike_is_refused_with_its_headline(tmp_path: Path) -> None:
+    """Its times are in another unit: read as microseconds nothing would ever be too old."""
+    log = tmp_path / "log.csv"
+    log.write_text("\ufeffTime Stamp,ID,Extended,Bus,DLC,D1\n2124377,3a0,0,1,1,ff\n", "utf-8")
+    with pytest.raises(BadInput, match="starts with 'Time Stamp,ID,Extended,Bus,DLC,D1'"):
+        list(open_log(log))
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,21 @@ def test_a_contactor_s_bit_needs_current_to_be_understood(tmp_path: Path) -> Non
         assert status["values"]["1"] == opened
 
 
+@pytest.mark.parametrize("flows_while", [0, 1])
+def test_names_that_the_current_contradicts_are_not_believed(
+    tmp_path: Path, flows_while: int
+) -> None:
+    """A relay that is "off" while the pack delivers is not the pack's: no "powered down"."""
+    path = tmp_path / "bit.dbc"
+    path.write_text(f'{BIT_DBC}VAL_ 256 main_contactor 0 "OFF" 1 "ON" ;\n', encoding="utf-8")
+    database = load(path)
+    seen = examined(list(bit_log(flows_while)), database)
+    text = draft(Plan(database, "bit.dbc", "bit", seen, "bit.log"))
+    said = tomllib.loads(text)["operating_status"]["state"]["values"]["1"]
+    assert said == ([] if flows_while == 0 else ["OFF"])
+    assert ("named open (OFF), but up to 30" in text) is (flows_while == 0)
+
+
 def test_a_current_that_can_be_negative_comes_first(tmp_path: Path) -> None:
     """Of two pack currents the signed one; of two signed ones the one that comes more often."""
     path = tmp_path / "two.dbc"
