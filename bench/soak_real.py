@@ -78,9 +78,18 @@ class Bus:
 class Box:
     """The agent and what it takes."""
 
-    def __init__(self, agent: "subprocess.Popen[bytes]", client: Client) -> None:
+    def __init__(self, agent: "subprocess.Popen[bytes]", url: str, key: str) -> None:
         self.agent = agent
-        self._client = client
+        self._platform = url, key
+
+    @contextmanager
+    def _operator(self) -> Iterator[Client]:
+        """Connect anew: the platform closes a connection that is idle for long."""
+        client = Client(*self._platform)
+        try:
+            yield client
+        finally:
+            client.close()
 
     def rss_mb(self) -> float:
         """Return its resident memory [MB]."""
@@ -97,14 +106,16 @@ class Box:
     def command(self, code: int) -> str:
         """Give a command; return how it ended."""
         body: dict[str, object] = {"device_uid": DEVICE, "command": code}
-        path = f"/bms-control/commands/{self._client.call('POST', '/bms-control', body)}"
-        until(lambda: self._client.call("GET", path)["state"] in ENDED, 60.0, 0.5)
-        return str(self._client.call("GET", path)["state"])
+        with self._operator() as client:
+            path = f"/bms-control/commands/{client.call('POST', '/bms-control', body)}"
+            until(lambda: client.call("GET", path)["state"] in ENDED, 60.0, 0.5)
+            return str(client.call("GET", path)["state"])
 
     def is_ready(self) -> bool:
         """Tell whether the platform knows the battery's status."""
-        status = self._client.call("GET", f"/bms-control?device_uid={DEVICE}")
-        return bool(status["operating_status"] == 1)
+        with self._operator() as client:
+            status = client.call("GET", f"/bms-control?device_uid={DEVICE}")
+            return bool(status["operating_status"] == 1)
 
 
 @contextmanager
@@ -128,9 +139,7 @@ def box(folder: Path) -> Iterator[Box]:
         bus.start()
         own_port = str(wire.getsockname()[1])
         agent = process(end, "bench.soak_box", str(config), str(port), own_port)
-        client = Client(url, key)
-        end.callback(client.close)
-        found = Box(agent, client)
+        found = Box(agent, url, key)
         until(found.is_ready)
         yield found
 
