@@ -29,7 +29,7 @@ from bms_can.frame import Frame
 Key = tuple[int, bool]  # (CAN id, extended)
 
 MOST_HEADS = 4096  # a node with random identifiers must not fill the memory
-_HEAD = struct.Struct("=IB3s")  # identifier word, length, what is 0 in a frame of the usual kind
+_HEAD = struct.Struct("=IB3x")  # identifier word, length, what says nothing
 _ROW = struct.Struct("=IB3x8s")
 _new = tuple.__new__
 
@@ -131,8 +131,8 @@ class Sorter:
 
 def key_of(head: int) -> Key | None:
     """Return whose frames begin with these eight bytes; None if these are no plain data frames."""
-    word, length, rest = _HEAD.unpack(head.to_bytes(_HEAD.size, sys.byteorder))
-    if word & SPECIAL or length > CLASSICAL_DATA or any(rest):
+    word, length = _HEAD.unpack(head.to_bytes(_HEAD.size, sys.byteorder))
+    if word & SPECIAL or length > CLASSICAL_DATA:
         return None
     if word >= EXTENDED:
         return word & ID_MASK, True

@@ -84,9 +84,10 @@ HEADS = st.one_of(
         st.one_of(
             st.integers(0, 2**32 - 1),
             st.sampled_from([ERROR | 0x40, REMOTE | 0x100, 0x800, 0x100 | 0x1000]),
+            st.sampled_from([REMOTE | EXTENDED | 0x100, ERROR | EXTENDED | 0x100]),
         ),
-        st.integers(0, 255),
-        st.binary(min_size=3, max_size=3),
+        st.sampled_from([0, 8, 8, 8, 9, 255]),
+        st.sampled_from([b"\0\0\0", b"\0\0\1", b"\xff\xff\xff"]),
     ),
 )
 USUAL = st.tuples(st.sampled_from(IDS), st.just(8), st.just(b"\0\0\0"))
@@ -191,6 +192,8 @@ def test_frames_of_the_usual_kind_come_as_a_block(marks: int, length: int) -> No
     [
         pytest.param(usual(ERROR | 0x40), id="error"),
         pytest.param(usual(REMOTE | 0x100), id="remote"),
+        pytest.param(usual(REMOTE | EXTENDED | 0x105), id="remote, 29 bit"),
+        pytest.param(usual(ERROR | EXTENDED | 0x105), id="error, 29 bit"),
         pytest.param(usual(0x105, marks=CONFIRM), id="echo"),
         pytest.param(usual(0x100, length=7), id="another length"),
         pytest.param(usual(0x100, length=9), id="nine bytes"),
@@ -205,6 +208,14 @@ def test_anything_else_among_them_and_there_is_no_block(odd: list[Message]) -> N
     assert not isinstance(frames, Block)
     times_s = [each.at_s for each in frames]
     assert times_s == sorted(set(times_s))
+
+
+def test_bytes_that_say_nothing_change_nothing() -> None:
+    """A sender may leave anything in the three bytes after the length."""
+    messages = usual(0x100, 0x101, 0x100)
+    same = [each._replace(head=each.head[:5] + b"\1\2\3") for each in messages]
+    assert list(read(same)) == list(read(messages))
+    assert list(read([*messages[:2], same[2]])) == list(read(messages))
 
 
 def made(frames: Sequence[Frame]) -> Block | None:
@@ -252,10 +263,10 @@ def test_random_identifiers_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPat
 
 @given(st.binary(min_size=8, max_size=8))
 def test_a_key_is_what_a_frame_has(head: bytes) -> None:
-    """Eight bytes have a key if, and only if, they are how a data frame is packed."""
+    """Eight bytes with a key are how a data frame begins; the last three of them say nothing."""
     key = key_of(int.from_bytes(head, "little"))
     if key is not None:
-        assert frame_bytes(Frame(0.0, *key, bytes(head[4])))[:8] == head
+        assert frame_bytes(Frame(0.0, *key, bytes(head[4])))[:5] == head[:5]
 
 
 def test_a_babbling_node_is_noticed_in_blocks() -> None:

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bms_can import intake as module
+from bms_can.block import Block, Sorter
+from bms_can.can_frame import frame_bytes
 from bms_can.database import Database
 from bms_can.frame import Frame
 from bms_can.intake import Intake
@@ -16,6 +18,15 @@ from bms_can.status import derive_status
 from tests.bms_can.build import Battery
 
 STATE_ID = 0x1801E5F4
+WORDS = "open", "closed"
+
+
+def block_of(*frames: Frame) -> Block:
+    """Return frames as the reader brings them."""
+    packed = b"".join(map(frame_bytes, frames))
+    places = Sorter().places(packed)
+    assert places is not None
+    return Block(packed, [each.at_s for each in frames], places, "", None)
 
 
 @pytest.fixture
@@ -114,6 +125,20 @@ def test_decoding_on_change_is_the_same_as_decoding_each_frame(
     assert fast.table.snapshot() == plain.table.snapshot()
     assert (fast.frames, fast.decoded, fast.bad) == (plain.frames, plain.decoded, plain.bad)
     assert fast.integrity.lost_frames == plain.integrity.lost_frames
+
+
+def test_what_came_and_went_within_a_block_is_news(
+    loaded: tuple[Profile, Database], battery: Battery
+) -> None:
+    """Open, closed, open between two looks: the last frame says nothing new, the one before did."""
+    profile, database = loaded
+    intake = Intake(replace(profile, integrity={}), database)
+    opened, closed = (battery.frame("BAU_State", 1.0, contactor_status=each) for each in WORDS)
+    assert intake.take_many(block_of(opened))
+    assert not intake.take_many(block_of(opened, opened))
+    assert intake.take_many(block_of(opened, closed, opened))
+    assert not intake.take_many(block_of(opened))
+    assert intake.table.heard()["BAU_State"].count == 7
 
 
 def spoilt(battery: Battery, how: str) -> Frame:
