@@ -134,27 +134,36 @@ class FrameReader:
         That is what `_sort` would return, only faster. So all doubtful cases are left to it.
         """
         used, marks, size = heads[0]
-        if heads.count(heads[0]) != len(heads) or marks & ~CONFIRM or used < _STAMP_SPACE:
+        if heads.count(heads[0]) != len(heads) or marks & TRUNCATED or used < _STAMP_SPACE:
             return None
         if self._size != CLASSICAL or size != CLASSICAL:
             return None
-        at_s = self._times(len(heads), moment)
-        places = None if at_s is None else self._sorter.places(packed)
-        if at_s is None or places is None:
+        places = self._sorter.places(packed)
+        if places is None:
             return None
-        return Block(packed, at_s, places, self._name, self._own(marks))
+        return Block(packed, self._times(len(heads), moment), places, self._name, self._own(marks))
 
-    def _times(self, count: int, moment: Moment) -> list[float] | None:
-        """Return the times of frames with stamps of one second; None if there is any doubt."""
+    def _times(self, count: int, moment: Moment) -> list[float]:
+        """Return the times of stamped frames, as `_sort` gives them."""
+        now_s, wall_s, floor_s = moment
+        base_s = -max(wall_s - now_s, self._offset_s)
         longs, at, every = self._longs, CMSG.size // _LONG, CONTROL // _LONG
         seconds = longs[at::every][:count].tolist()
-        if seconds.count(seconds[0]) != count:
-            return None
-        base_s = seconds[0] - max(moment.wall_s - moment.now_s, self._offset_s)
         nanoseconds = longs[at + 1 :: every][:count].tolist()
-        at_s = [base_s + each * 1e-9 for each in nanoseconds]
-        fits = moment.empty_s <= at_s[0] and at_s[-1] <= moment.now_s and at_s == sorted(at_s)
-        return at_s if fits else None
+        if seconds.count(seconds[0]) == count:  # nearly always
+            since_s = base_s + seconds[0]
+            at_s = [since_s + each * 1e-9 for each in nanoseconds]
+        else:
+            each_s = zip(seconds, nanoseconds, strict=True)
+            at_s = [base_s + second + each * 1e-9 for second, each in each_s]
+        if floor_s <= at_s[0] and at_s[-1] <= now_s and at_s == sorted(at_s):
+            return at_s
+        for place, each_at_s in enumerate(at_s):
+            if not floor_s <= each_at_s <= now_s:
+                stamp_s = seconds[place] and each_at_s - base_s
+                at_s[place] = self._doubted(stamp_s, moment, floor_s)
+            floor_s = at_s[place]
+        return at_s
 
     def _own(self, marks: int) -> bool | None:
         """Return what a frame's flags say about its sender, see Frame."""

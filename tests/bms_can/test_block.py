@@ -20,6 +20,7 @@ from bms_can.recvmmsg import CMSG, CONTROL
 NOW_S, WALL_S = 1000.0, 1_700_000_000.0
 STAMP = CMSG.size + struct.calcsize("@ll")
 SOL_SOCKET, STAMPED = 1, 35
+LOCAL = 0x4  # MSG_DONTROUTE: sent on this machine (can.rst, 4.1.7)
 
 
 class Message(NamedTuple):
@@ -99,7 +100,7 @@ def batches(draw: st.DrawFn) -> list[Message]:
     kinds = st.sampled_from(["head", "stamp", "marks", "size", "dropped"])
     odd = draw(st.one_of(st.just(set[str]()), st.sets(kinds, max_size=2)))
     count = draw(st.integers(1, 12))
-    own = draw(st.sampled_from([0, 0, CONFIRM]))
+    own = draw(st.sampled_from([0, 0, LOCAL, LOCAL | CONFIRM]))
     stamp = int(WALL_S * 1e9) - draw(st.integers(0, 16 * 10**8))
     found = []
     for _ in range(count):
@@ -111,7 +112,7 @@ def batches(draw: st.DrawFn) -> list[Message]:
                 struct.pack("=IB3s", word, length, rest),
                 draw(st.binary(min_size=8, max_size=8)),
                 None if "stamp" in odd and draw(st.integers(0, 9)) == 0 else stamp,
-                draw(st.sampled_from([0, CONFIRM, TRUNCATED])) if "marks" in odd else own,
+                draw(st.sampled_from([0, LOCAL, CONFIRM, TRUNCATED])) if "marks" in odd else own,
                 draw(st.sampled_from([16, 16, 15, 72])) if "size" in odd else 16,
                 draw(st.integers(0, 2**32 - 1)) if "dropped" in odd else None,
             )
@@ -175,14 +176,14 @@ def read(messages: Sequence[Message]) -> Sequence[Frame]:
     return batch.frames
 
 
-@pytest.mark.parametrize("marks", [0, CONFIRM])
+@pytest.mark.parametrize("marks", [0, LOCAL, LOCAL | CONFIRM])
 @pytest.mark.parametrize("length", [0, 3, 8])
 def test_frames_of_the_usual_kind_come_as_a_block(marks: int, length: int) -> None:
     """A block knows where each identifier is; own and foreign frames do not share one."""
     frames = read(usual(0x100, 0x101, 0x100 | EXTENDED, 0x101, marks=marks, length=length))
     assert isinstance(frames, Block)
     assert frames.places == {(0x100, False): [0], (0x101, False): [1, 3], (0x100, True): [2]}
-    assert [each.own for each in frames] == [bool(marks)] * 4
+    assert [each.own for each in frames] == [bool(marks & CONFIRM)] * 4
     assert [len(each.data) for each in frames] == [length] * 4
     assert frames.is_full is (length == 8)
 
@@ -195,6 +196,7 @@ def test_frames_of_the_usual_kind_come_as_a_block(marks: int, length: int) -> No
         pytest.param(usual(REMOTE | EXTENDED | 0x105), id="remote, 29 bit"),
         pytest.param(usual(ERROR | EXTENDED | 0x105), id="error, 29 bit"),
         pytest.param(usual(0x105, marks=CONFIRM), id="echo"),
+        pytest.param(usual(0x105, marks=TRUNCATED), id="cut off"),
         pytest.param(usual(0x100, length=7), id="another length"),
         pytest.param(usual(0x100, length=9), id="nine bytes"),
         pytest.param(usual(0x900), id="standard identifier too large"),
