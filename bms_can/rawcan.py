@@ -183,7 +183,8 @@ class FrameReader:
         base_s = -max(wall_s - now_s, self._offset_s)
         frames = []
         for (word, length, data), (seconds, nanoseconds), (_, marks, size) in rows:
-            if length != self._whole or word & SPECIAL or size != self._size:
+            usual = length == self._whole and size == self._size
+            if not usual or word & SPECIAL or marks & TRUNCATED:
                 kind = _kind(word, length, marks, size)
                 if kind:
                     _count_other(kind, word, data, found)

@@ -167,11 +167,11 @@ def usual(*ids: int, marks: int = 0, length: int = 8) -> list[Message]:
 MOMENT = Moment(NOW_S, WALL_S, NOW_S - 1.0)
 
 
-def read(messages: Sequence[Message]) -> Sequence[Frame]:
+def read(messages: Sequence[Message], moment: Moment = MOMENT) -> Sequence[Frame]:
     """Return the frames of one batch."""
     reader = Scripted(fd_frames=False, tells_own=True)
     reader.script = messages
-    batch = reader.read(MOMENT)
+    batch = reader.read(moment)
     assert batch is not None
     return batch.frames
 
@@ -199,7 +199,8 @@ def test_frames_of_the_usual_kind_come_as_a_block(marks: int, length: int) -> No
         pytest.param(usual(0x105, marks=TRUNCATED), id="cut off"),
         pytest.param(usual(0x100, length=7), id="another length"),
         pytest.param(usual(0x100, length=9), id="nine bytes"),
-        pytest.param(usual(0x900), id="standard identifier too large"),
+        pytest.param(usual(0x905), id="standard identifier too large"),
+        pytest.param(usual(0x900), id="and like another one but for that"),
     ],
 )
 def test_anything_else_among_them_and_there_is_no_block(odd: list[Message]) -> None:
@@ -210,6 +211,36 @@ def test_anything_else_among_them_and_there_is_no_block(odd: list[Message]) -> N
     assert not isinstance(frames, Block)
     times_s = [each.at_s for each in frames]
     assert times_s == sorted(set(times_s))
+
+
+def test_messages_that_were_all_cut_off_are_no_frames() -> None:
+    """They are longer than a frame, whatever their first bytes say."""
+    assert list(read(usual(0x100, 0x101, marks=TRUNCATED))) == []
+
+
+def test_a_batch_over_the_end_of_a_second() -> None:
+    """Its frames are still a millisecond apart."""
+    first = int(WALL_S) * 10**9 - 4 * 10**6
+    messages = [
+        each._replace(stamp=first + place * 10**6) for place, each in enumerate(usual(*range(9)))
+    ]
+    assert len({(each.stamp or 0) // 10**9 for each in messages}) == 2
+    frames = read(messages, MOMENT._replace(now_s=NOW_S + 0.1, wall_s=WALL_S + 0.1))
+    assert isinstance(frames, Block)
+    assert [frame.at_s - frames[0].at_s for frame in frames] == pytest.approx(
+        [place / 1000 for place in range(9)], abs=1e-6
+    )
+
+
+def test_frames_without_stamps_are_new_also_after_some_with() -> None:
+    """What the kernel wrote for an earlier batch counts no more."""
+    reader = Scripted(fd_frames=False, tells_own=True)
+    reader.script = usual(0x100, 0x101)
+    assert reader.read(MOMENT)
+    reader.script = [each._replace(stamp=None) for each in reader.script]
+    later = reader.read(MOMENT._replace(now_s=NOW_S + 1.0, wall_s=WALL_S + 1.0))
+    assert later is not None
+    assert [frame.at_s for frame in later.frames] == [NOW_S + 1.0] * 2
 
 
 def test_bytes_that_say_nothing_change_nothing() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bms_can.frame import Frame
 from bms_can.signals import Heard, Sample, Signals
-from bms_can.table import KEPT_FRAMES, SignalTable, Watch
+from bms_can.table import KEPT_FRAMES, MOST_PAGES, SignalTable, Watch
 
 AFTER_S = 10.0
 BOTH = frozenset({"A", "B"})
@@ -256,3 +256,41 @@ def test_threads_see_whole_updates() -> None:
     stop.set()
     thread.join(5)
     assert torn == []
+
+
+def test_of_pages_that_wait_the_newest_says_what_stands_on_several() -> None:
+    """Page one, two, one: the selector is one, and each page's own value has its own time."""
+    table = SignalTable({"Cells": 1.0})
+    pages = [{"Cells.page": Sample(n, n, 0.0), f"Cells.v{n}": Sample(n, n, 0.0)} for n in (1, 2)]
+    for at_s, page in ((1.0, 0), (2.0, 1), (3.0, 0)):
+        table.refresh("Cells", pages[page], frame(at_s))
+    samples = table.snapshot().samples
+    assert samples["Cells.page"] == Sample(1, 1, 3.0)
+    assert (samples["Cells.v1"].at_s, samples["Cells.v2"].at_s) == (3.0, 2.0)
+    assert table.heard()["Cells"].count == 3
+
+
+def test_pages_that_wait_do_not_fill_the_memory() -> None:
+    """Where nobody looks they are taken once there are many; none is lost."""
+    table = SignalTable({"Cells": 1.0})
+    for number in range(2 * MOST_PAGES + 5):
+        page = {f"Cells.v{number}": Sample(number, number, 0.0)}
+        table.refresh("Cells", page, frame(float(number)))
+        assert len(table._pages.get("Cells", {})) <= MOST_PAGES
+    samples = table.snapshot().samples
+    assert {sample.at_s for sample in samples.values()} == set(map(float, range(len(samples))))
+    assert len(samples) == 2 * MOST_PAGES + 5
+
+
+def test_a_whole_frame_makes_the_pages_of_its_message_old() -> None:
+    """It brings all of their signals; and pages after it are taken after it."""
+    table = SignalTable({"Cells": 1.0}, lambda frame: {"Cells.a": Sample(9, 9, frame.at_s)})
+    page = {"Cells.a": Sample(1, 1, 0.0)}
+    for number in range(4):
+        if number % 2:
+            table.postpone("Cells", frame(float(number)))
+        else:
+            table.refresh("Cells", page, frame(float(number)))
+        expected = Sample(9, 9, float(number)) if number % 2 else Sample(1, 1, float(number))
+        if number != 1:
+            assert table.snapshot().samples["Cells.a"] == expected
