@@ -1,12 +1,12 @@
 """Opens a bus by its settings: SocketCAN by our own fast path, all others by python-can's."""
 
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import can
 
 from bms_can.errors import BusDown
+from bms_can.netlink import is_there
 from bms_can.port import Port
 from bms_can.socketcan import SocketCanPort
 
@@ -84,8 +84,8 @@ def open_port(
     own = {} if settings.interface == MULTICAST else {"receive_own_messages": own_frames}
     fast = settings.interface == SOCKETCAN
     try:
-        if fast:  # python-can leaves a socket open when it finds no interface
-            socket.if_nametoindex(settings.channel)
+        if fast and not is_there(settings.channel):  # python-can would leave a socket open
+            raise BusDown(f"{SOCKETCAN} {settings.channel}: no interface with this name")
         bus = kind(**own, **settings.arguments())  # type: ignore[arg-type]  # options come from a file
         if not fast:
             return Port(bus, clock_s, settings.name)

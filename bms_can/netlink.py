@@ -13,11 +13,21 @@ from bms_can.errors import BusDown
 from bms_can.link import LinkState, ask_link, ask_up, error_of, parse_link
 
 ANSWER_BYTES = 32768
+INTERFACES = Path("/sys/class/net")
 STATUS = Path("/proc/self/status")
 NET_ADMIN = 1 << 12  # CAP_NET_ADMIN, linux/capability.h
 # An answer comes in 20 us, but waits for who holds the kernel's lock on all interfaces: a modem,
 # an adapter being unplugged. A frame that is to go out, and can-rx, wait for it: not for long.
 READ_WAIT_S, SET_WAIT_S = 0.05, 1.0
+
+
+def is_there(channel: str) -> bool:
+    """Return whether there is an interface of this name; True where it cannot be told.
+
+    Not by if_nametoindex(): for a name that it does not know the kernel starts modprobe (if this
+    process has CAP_NET_ADMIN), and CPython holds all threads of the process up meanwhile.
+    """
+    return not INTERFACES.is_dir() or (INTERFACES / channel).exists()
 
 
 def read_link(channel: str) -> LinkState | None:

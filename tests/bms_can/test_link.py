@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bms_can.bus import BusSettings, open_port
 from bms_can.errors import BusDown
 from bms_can.link import LinkState, ask_link, ask_up, error_of, parse_link
-from bms_can.netlink import may_set, read_link, set_up
+from bms_can.netlink import is_there, may_set, read_link, set_up
 
 # What Linux 6.1 answered about an slcan interface in bus-off (tests/socketcan/guest.py).
 BUS_OFF = zlib.decompress(
@@ -117,3 +118,15 @@ def test_the_right_to_set_interfaces_is_told(
     assert may_set() is None
     status.write_text(f"CapPrm:\t0000000000000000\nCapEff:\t{rights}\n")
     assert may_set() is may
+
+
+def test_an_interface_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel is not asked by name: it would look for a module, and all threads would wait."""
+    monkeypatch.setattr("bms_can.netlink.INTERFACES", tmp_path)
+    (tmp_path / "can7").mkdir()
+    assert is_there("can7")
+    assert not is_there("can8")
+    with pytest.raises(BusDown, match="can8: no interface with this name"):
+        open_port(BusSettings("socketcan", "can8"), float)
+    monkeypatch.setattr("bms_can.netlink.INTERFACES", tmp_path / "no sysfs")
+    assert is_there("can8")
