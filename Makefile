@@ -93,6 +93,7 @@ GUEST := $(BIN)/python -m tests.socketcan.guest --limit
 socketcan: $(SETUP)
 	$(GUEST) 420 $(BIN)/python -m pytest -p no:cacheprovider -p no:xdist tests/socketcan
 
+# Beside other work, as root: chrt -r 5 make socketcan-long (nice means nothing between sessions).
 socketcan-long: $(SETUP)
 	FULL_BUS_S=600 $(GUEST) 1500 $(BIN)/python -m pytest -p no:cacheprovider -p no:xdist tests/socketcan
 

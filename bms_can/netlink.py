@@ -17,7 +17,8 @@ INTERFACES = Path("/sys/class/net")
 STATUS = Path("/proc/self/status")
 NET_ADMIN = 1 << 12  # CAP_NET_ADMIN, linux/capability.h
 # An answer comes in 20 us, but waits for who holds the kernel's lock on all interfaces: a modem,
-# an adapter being unplugged. A frame that is to go out, and can-rx, wait for it: not for long.
+# an adapter being unplugged. Much of that wait is within send(), which no time-out ends: who asks
+# before it sends a frame looks at the clock afterwards.
 READ_WAIT_S, SET_WAIT_S = 0.05, 1.0
 
 

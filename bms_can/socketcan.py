@@ -36,6 +36,7 @@ SO_RCVBUFFORCE = 33
 BUFFER_BYTES = 8 << 20  # the kernel doubles it: some 22,000 frames, 2.4 s of a full 1 Mbit/s bus
 PACE_S = 0.01  # wake-ups, not frames, are the cost of a busy bus
 LOOK_S = 0.5
+LATE_S = 0.1  # the kernel answers in 20 us, but not while somebody changes an interface
 ALMOST_S = 0.001  # a wait that ends early by this is over
 
 
@@ -238,7 +239,10 @@ class SocketCanPort(Port):
 
     def send(self, frame: Frame) -> None:
         """See Port. Refused where the kernel would take the frame and throw it away (trap 4)."""
+        began_s = self._clock_s()
         link = self._outside.ask(self._channel)
+        if self._clock_s() - began_s > LATE_S:
+            raise SendFailed(f"{self._channel}: the kernel did not answer in time; not sent late")
         if link is not None and link.trouble:
             raise SendFailed(f"{self._channel}: {link.trouble}")
         data = frame_bytes(frame)

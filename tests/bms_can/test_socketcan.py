@@ -240,6 +240,20 @@ def test_bus_off_without_the_right_to_mend_it(bench: Bench) -> None:
     assert bench.port.trouble == "bus-off"
 
 
+def test_a_frame_that_would_be_late_is_not_sent(bench: Bench) -> None:
+    """While somebody changes an interface the kernel answers nobody: then nothing goes out."""
+    ask = bench.port._outside.ask
+
+    def slow(channel: str) -> LinkState | None:
+        bench.later_s += 0.11
+        return ask(channel)
+
+    bench.port._outside = replace(bench.port._outside, ask=slow)
+    with pytest.raises(SendFailed, match="not sent late"):
+        bench.port.send(Frame(0.0, 0x100, extended=False, data=b"\1"))
+    assert bench.went_out() == []
+
+
 def test_an_interface_that_was_removed(bench: Bench) -> None:
     """The socket is no longer bound to the interface of that name: another one is needed."""
     bench.port._channel = "can0"
