@@ -15,6 +15,9 @@ from bms_can.frame import Frame, frame_text
 from bms_can.layout import Field, field_of
 from bms_can.profile import Profile
 
+# python-can drivers that give no own frames back; there "sent" rests on the driver's word.
+NO_ECHO = frozenset({"slcan", "serial", "usb2can", "nican", "iscan"})
+
 BusKey = tuple[str, str, object]
 Place = tuple[str, tuple[int, ...], Field | None]  # identifier, page and place of a signal
 
@@ -71,7 +74,13 @@ def device_mistakes(devices: Sequence[Loaded]) -> list[str]:
         for each in devices
         if each.config.heartbeat and each.profile.heartbeat is None
     ]
-    return none + bus_mistakes(devices)
+    silent = [
+        f"device {each.config.uid}: the held request of {each.profile.name} needs a bus that gives"
+        f" own frames back; {each.config.can.interface} does not"
+        for each in devices
+        if each.profile.held and not each.config.read_only and each.config.can.interface in NO_ECHO
+    ]
+    return none + silent + bus_mistakes(devices)
 
 
 def bus_mistakes(devices: Sequence[Loaded]) -> list[str]:

@@ -9,7 +9,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from agent.demo_operator import Operator
-from agent.demo_story import CLOSE, OPEN, RESET, Line, Play, Unproven, outcome, set_current
+from agent.demo_story import (
+    CLOSE,
+    FAULT,
+    OPEN,
+    RESET,
+    WARNING,
+    Line,
+    Play,
+    Unproven,
+    outcome,
+    set_current,
+)
 from bms_can.commands import Reason
 from bms_can.pack import Pack
 from bms_can.profile import CommandCode, OperatingStatus, Profile, StatusRule
@@ -114,8 +125,19 @@ def play_for(
 ) -> Play:
     """Return the story that fits a battery: with commands, or listening only."""
     if profile.commands:
-        return Play(operator, simulator, wait, now_s)
+        warning, fault = alarms_of(profile)
+        return Play(operator, simulator, wait, now_s, warning=warning, fault=fault)
     return Listening(operator, simulator, wait, now_s, profile)
+
+
+def alarms_of(profile: Profile) -> tuple[str, str]:
+    """Return an alarm that opens nothing and one that does; those of our battery if it has them."""
+    keys = [alarm.key for alarm in profile.alarms]
+    if WARNING in keys and FAULT in keys:
+        return WARNING, FAULT
+    harmless = [alarm.key for alarm in profile.alarms if not alarm.blocks_close]
+    others = [key for key in keys if key not in harmless]
+    return (harmless or keys)[0], (others or keys)[-1]
 
 
 def _close(pack: Pack) -> None:

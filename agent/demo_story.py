@@ -5,7 +5,7 @@ the story, and says which proof is missing.
 """
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agent.demo_operator import Operator, Refused
@@ -44,12 +44,15 @@ class Play:
     Attributes:
         wait: lets so many seconds pass, and raises if the end was asked for.
         now_s: monotonic clock [s].
+        warning, fault: alarms of this battery: one that does not open it, one that does.
     """
 
     operator: Operator
     simulator: Simulator
     wait: Callable[[float], None]
     now_s: Callable[[], float]
+    warning: str = field(default=WARNING, kw_only=True)
+    fault: str = field(default=FAULT, kw_only=True)
 
     def story(self) -> Iterator[Line]:
         """Play all steps and yield what happens.
@@ -68,16 +71,16 @@ class Play:
         yield from self._battery("The inverter charges with 50 A", set_current(CURRENT_A), 3)
         yield from self._battery("The inverter discharges with 50 A", set_current(-CURRENT_A), 4)
         yield from self._battery("The current goes back to zero", set_current(0.0), 2)
-        yield Line("step", "A cell gets hot: an alarm, the contactor stays closed")
-        self.simulator.tell(lambda pack: pack.raise_alarm(WARNING, 2))
+        yield Line("step", "An alarm that opens nothing: the contactor stays closed")
+        self.simulator.tell(lambda pack: pack.raise_alarm(self.warning, 2))
         yield self._see("one alarm", operating_status=2, alarm_status=1)
-        self.simulator.tell(lambda pack: pack.clear_alarm(WARNING))
+        self.simulator.tell(lambda pack: pack.clear_alarm(self.warning))
         yield self._see("no alarm", operating_status=2, alarm_status=0)
-        yield Line("step", "A contactor fault is latched: the battery opens by itself")
-        self.simulator.tell(lambda pack: pack.raise_alarm(FAULT, 3, latched=True))
+        yield Line("step", "A fault is latched: the battery opens by itself")
+        self.simulator.tell(lambda pack: pack.raise_alarm(self.fault, 3, latched=True))
         yield self._see("open, one alarm", operating_status=1, alarm_status=1)
         yield from self._refused("Close is refused while the fault is latched", CLOSE)
-        self.simulator.tell(lambda pack: pack.clear_alarm(FAULT))
+        self.simulator.tell(lambda pack: pack.clear_alarm(self.fault))
         yield from self._command("Reset the fault", RESET, operating_status=1, alarm_status=0)
         yield from self._command(
             "Close again: a new decision, a new command", CLOSE, operating_status=2

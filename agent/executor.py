@@ -49,11 +49,11 @@ class Executor:
     """Carries out the commands of one device.
 
     Args:
-        device: the battery and its way to the bus.
+        device, clock: the battery with its way to the bus; time.
         journal: durable record; nothing goes out that is not in it.
-        clock: time.
         gate: judges commands against the interlocks.
         on_event: called after each new row, so that the platform hears of it at once.
+        session: in place of a plain one.
     """
 
     def __init__(
@@ -63,12 +63,13 @@ class Executor:
         clock: Clock,
         gate: Gate,
         on_event: Callable[[], None],
+        session: Session | None = None,
     ) -> None:
         self._device = device
         self._clock = clock
         self._gate = gate
         self._record = Recorder(journal, clock, on_event)
-        self._session = Session(device, gate.stops, clock)
+        self._session = session or Session(device, gate.stops, clock)
         self._aftermaths = Aftermaths(device, self._record, clock)
         self._offers: queue.SimpleQueue[Offer] = queue.SimpleQueue()
         self._current: Run | None = None
@@ -141,6 +142,7 @@ class Executor:
         elif not _closes(current) and (no_op := self._no_op(run)) is not None:
             self._apply(run, no_op)
         else:
+            self._session.supersede(current, run.command)
             self._apply(current, _superseded(current, run.command))
             self._current = run
 
@@ -201,8 +203,8 @@ class Executor:
         return Step(CommandState.GATED, evidence=evidence)
 
     def _latest_open_s(self, run: Run) -> float:
-        wait_s = self._device.profile.interlocks.open_wait_s
-        return min(run.accepted_s + wait_s, run.command.deadline_s - OPEN_MARGIN_S)
+        end_s = run.accepted_s + self._device.profile.interlocks.open_wait_s
+        return min(end_s, run.command.deadline_s - OPEN_MARGIN_S)
 
     def _no_op(self, run: Run) -> Step | None:
         """Return the end of a command whose effect the bus shows already, and for good."""
@@ -210,14 +212,13 @@ class Executor:
         if run.plan is None or self._device.read_only:
             return None
         unsure = self._gate.may_be_closing(now_s) or self._aftermaths.unsure_of_close()
-        if _opens(run) and unsure:
+        if (_opens(run) and unsure) or not self._session.may_be_so(run.command.code):
             return None
         signals, profile = self._device.table.snapshot(), self._device.profile
         if not effect_seen(run.plan, signals, profile, now_s):
             return None
-        evidence = {"status": status_evidence(derive_status(signals, profile, now_s))}
-        detail = "already so; no frame was sent"
-        return Step(CommandState.SUCCEEDED, Reason.NO_OP, detail, evidence)
+        seen = {"status": status_evidence(derive_status(signals, profile, now_s))}
+        return Step(CommandState.SUCCEEDED, Reason.NO_OP, "already so; no frame was sent", seen)
 
     def _write_then_send(self, run: Run, plan: CommandPlan) -> Step | None:
         """Durable row first, then look at everything once more, then the first frame.
@@ -244,8 +245,10 @@ class Executor:
         """Wait for the echo; the first frame of an open may still be on its way to the bus."""
         early = not run.frames
         end = self._early_end(run) if early else None
-        step = end or self._session.await_echo(run, plan)
+        gone = end is not None and not self._session.withdraw(run)  # its frame left just now
+        step = self._session.await_echo(run, plan) if end is None or gone else end
         if early and run.frames:
+            self._gate.left(run.command.code, run.frames[0].at_s)
             self._aftermaths.supersede(run.command)
         return step
 

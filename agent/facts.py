@@ -1,6 +1,6 @@
 """What the box says about itself, and what keeps it from sending, as texts. "" means nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
 from agent.clock import Clock
@@ -23,14 +23,18 @@ def doubt_text(journal: Journal, clock: Clock) -> str:
     return ""
 
 
-def box_facts(journal: Journal, device: Device) -> Mapping[str, object]:
+def box_facts(
+    journal: Journal, device: Device, request: Callable[[], Mapping[str, object]] | None = None
+) -> Mapping[str, object]:
     """Return the facts about the box that go out with each report.
 
     The head of the journal's chain is among them: a journal that was written anew shows there.
     """
     sequence, head = journal.head()
     bus = device.bus_facts()
+    held = {} if request is None else {"request": request()}
     return {
+        **held,
         "version": version(DISTRIBUTION),
         "lockout": lockout_text(journal),
         "read_only": device.read_only or bool(device.profile.read_only_reason),

@@ -43,6 +43,7 @@ class Gate:
     Attributes:
         sent: closes and resets that went out, for the rate limits.
         journal_fault: why the journal cannot be used, "" while it can.
+        request: returns who holds the request closed, and why it is not sent; ("", "") at rest.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Gate:
         self._doubt = doubt
         self.sent: deque[Sent] = deque(sent, REMEMBERED)
         self.journal_fault = ""
+        self.request: Callable[[], tuple[str, str]] = lambda: ("", "")
 
     def box(self) -> Box:
         """Return what the box says about sending.
@@ -80,6 +82,7 @@ class Gate:
         device = self._device
         signals = device.table.snapshot()
         since_s = device.listening_since_s
+        held_by, request = self.request()
         return Situation(
             now_s=now_s,
             signals=signals,
@@ -90,6 +93,8 @@ class Gate:
             bus=device.bus_doubt() or device.control.stuck,
             foreign=device.control.foreign,
             journal=box.journal,
+            held_by=held_by,
+            request=request,
             sent=tuple(self.sent),
         )
 
@@ -109,6 +114,11 @@ class Gate:
         """Count a command that goes out; opens are not limited, so they push nothing out."""
         if code is not CommandCode.OPEN_CONTACTOR:
             self.sent.append(Sent(code, now_s))
+
+    def left(self, code: CommandCode, at_s: float) -> None:
+        """Its first frame left later than it was counted: limits count from the frame."""
+        if self.sent and self.sent[-1].code is code:
+            self.sent[-1] = Sent(code, at_s)
 
     def may_be_closing(self, now_s: float) -> bool:
         """Tell whether a close may be on its way though the contactor still shows open.

@@ -33,7 +33,7 @@ def handlers(
     clock: Clock,
     recordings: Path,
     tally: Tally = dict,
-    heartbeats: Mapping[str, Tally] = MappingProxyType({}),
+    cyclic: Mapping[str, Mapping[str, Tally]] = MappingProxyType({}),
 ) -> Mapping[str, Handler]:
     """Return the handlers by the request's word "do".
 
@@ -43,10 +43,10 @@ def handlers(
         clock: time.
         recordings: folder of the flight recorder.
         tally: how the flight recorder does.
-        heartbeats: how the heartbeat of a device does, by device_uid, where it has one.
+        cyclic: how "heartbeat" and "request" of a device do, by device_uid, where it has them.
     """
     return {
-        "status": partial(_status, devices, clock, tally, heartbeats),
+        "status": partial(_status, devices, clock, tally, cyclic),
         "judge": partial(_judge, devices, clock),
         "commands": partial(_commands, journal),
         "events": partial(_events, journal, recordings),
@@ -61,14 +61,18 @@ def _status(
     devices: Mapping[str, tuple[Device, Gate]],
     clock: Clock,
     tally: Tally,
-    heartbeats: Mapping[str, Tally],
+    cyclic: Mapping[str, Mapping[str, Tally]],
     _request: Mapping[str, object],
 ) -> Answer:
     found = {}
     for uid, (device, gate) in devices.items():
-        beat = heartbeats[uid]() if uid in heartbeats else None
-        found[uid] = {**device_answer(device, gate, clock), "heartbeat": beat}
+        beats = {name: _asked(cyclic.get(name, {}), uid) for name in ("heartbeat", "request")}
+        found[uid] = {**device_answer(device, gate, clock), **beats}
     return {"devices": found, "recorder": tally()}
+
+
+def _asked(tallies: Mapping[str, Tally], uid: str) -> Answer | None:
+    return tallies[uid]() if uid in tallies else None
 
 
 def _box(gate: Gate) -> Box:

@@ -81,6 +81,15 @@ def _bus_words(bus: Mapping[str, Any]) -> str:
     return f"{state}{rate}, {bus['lost']} frames lost, opened {bus['opened']} x"
 
 
+def _request_words(held: Mapping[str, Any]) -> str:
+    """Return what a held request asks for, and why not more."""
+    proven = "" if held["proven"] else ", not proven yet"
+    by = f" for command {held['command']}{proven}" if held["command"] else ""
+    why = f" ({held['why_not']})" if held["why_not"] else ""
+    last = f"; last hold ended: {held['last_end']}" if held["last_end"] else ""
+    return f"asks for {held['asks']}{by}{why}, {held['sent']} frames so far{last}"
+
+
 def status_lines(uid: str, device: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the agent sees of one battery; None is unknown."""
     operating = device["operating_status"]
@@ -97,6 +106,8 @@ def status_lines(uid: str, device: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {'bus':<18}{_bus_words(device['bus'])}"
     if (beat := device["heartbeat"]) is not None:
         yield f"  {'heartbeat':<18}{beat['why_not'] or 'is sent'}, {beat['sent']} so far"
+    if (held := device.get("request")) is not None:
+        yield f"  {'request':<18}{_request_words(held)}"
     bad = ", ".join(f"{count} x {reason}" for reason, count in device["bad_frames"].items())
     yield f"  {'frames':<18}{device['frames']}, bad: {bad or 'none'}"
     for name, value in device["telemetry"].items():

@@ -64,6 +64,17 @@ class Session:
         self._counter = 0
         self.echoes = Echoes(device)
 
+    def withdraw(self, _run: Run) -> bool:
+        """Tell whether no frame of a command went out, nor ever will; see HeldSession."""
+        return True
+
+    def supersede(self, _run: Run, _by: Command) -> None:
+        """A command in flight loses its place to an open; see HeldSession."""
+
+    def may_be_so(self, _code: CommandCode) -> bool:
+        """Tell whether an effect that is seen can be there to stay; see HeldSession."""
+        return True
+
     def begin(self, run: Run, plan: CommandPlan) -> Step | None:
         """Start to watch, then send the first frame.
 

@@ -26,6 +26,7 @@ from agent.deliver import Deliverer
 from agent.errors import BadConfig
 from agent.facts import DISTRIBUTION
 from agent.heartbeat import HeartbeatSender
+from agent.held import RequestSender
 from agent.journal import Journal
 from agent.journal_rows import Stamp
 from agent.local import LocalDoor
@@ -113,7 +114,7 @@ def build(config: Config, clock: Clock, outside: Outside | None = None) -> Syste
     ]
     supervisor.on_step = partial(_clock_stepped, shared.schedule, links)
     supervisor.overdue = partial(shared.schedule.overdue, JOB_LATE_S)
-    supervisor.on_stop = shared.cloud.close
+    supervisor.on_stop = partial(_leave, shared.cloud, links)
     return System(links, supervisor, shared.journal, shared.outbox, shared.cloud, shared.schedule)
 
 
@@ -124,6 +125,14 @@ def _load(device: DeviceConfig, config: Config, world: Outside) -> Loaded:
     for line in ignored:
         log.warning("device %s: [site] %s", device.uid, line)
     return Loaded(device, replace(tightened, channel=None), database)
+
+
+def _leave(cloud: Cloud, links: Sequence[Link]) -> None:
+    """The end has come: first of all nothing is held closed any more, while the bus is open."""
+    for link in links:
+        if link.request is not None:
+            link.request.leave()
+    cloud.close()
 
 
 def _clock_stepped(schedule: Schedule, links: Sequence[Link]) -> None:
@@ -195,7 +204,8 @@ def _beats(
     | Deliverer
     | LocalDoor
     | FlightRecorder
-    | HeartbeatSender,
+    | HeartbeatSender
+    | RequestSender,
 ) -> Callable[[], int]:
     return lambda: part.beats
 
@@ -214,12 +224,13 @@ def _bus_workers(links: Sequence[Link]) -> list[Worker]:
 
 def _workers(link: Link) -> list[Worker]:
     uid, loop, poll, deliver = link.device.uid, link.loop, link.poller, link.deliverer
-    beat = link.heartbeat
+    beat, held = link.heartbeat, link.request
     return [
         Worker(f"control {uid}", loop.run, loop.stop, _beats(loop)),
         Worker(f"poll {uid}", poll.run, poll.stop, _beats(poll), POLL_STUCK_S),
         Worker(f"deliver {uid}", deliver.run, deliver.stop, _beats(deliver), POLL_STUCK_S),
         *([Worker(f"heartbeat {uid}", beat.run, beat.stop, _beats(beat))] if beat else ()),
+        *([Worker(f"request {uid}", held.run, held.stop, _beats(held))] if held else ()),
     ]
 
 
@@ -227,7 +238,11 @@ def _box_workers(shared: Shared, links: Sequence[Link], world: Outside) -> list[
     recorder = shared.recorder
     parts = {link.device.uid: (link.device, link.gate) for link in links}
     beats = {each.device.uid: each.heartbeat.facts for each in links if each.heartbeat}
-    answers = handlers(parts, shared.journal, shared.clock, recorder.folder, recorder.counts, beats)
+    requests = {each.device.uid: each.request.facts for each in links if each.request}
+    cyclic = {"heartbeat": beats, "request": requests}
+    answers = handlers(
+        parts, shared.journal, shared.clock, recorder.folder, recorder.counts, cyclic
+    )
     vitals = Vitals(links, shared.journal, shared.outbox, recorder.counts, shared.clock)
     answers = {**answers, "vitals": vitals.answer}
     door = world.door(shared.config.state_dir, answers, shared.clock)

@@ -1,12 +1,12 @@
 """Builds what belongs to one device; its parts call each other in a circle, tied here."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from agent import jobs
-from agent.buses import Fan, Loaded
+from agent.buses import NO_ECHO, Fan, Loaded
 from agent.clock import Clock
 from agent.cloud import Cloud
 from agent.config import Config
@@ -17,6 +17,8 @@ from agent.executor import Executor, Offer
 from agent.facts import box_facts, doubt_text, lockout_text
 from agent.gate import Gate, sent_before
 from agent.heartbeat import HeartbeatSender, allowed
+from agent.held import RequestSender
+from agent.held_session import HeldSession
 from agent.journal import Journal
 from agent.latches import Latches
 from agent.observer import Observer
@@ -30,9 +32,6 @@ from bms_can.families import intake_of
 from bms_can.frame import Frame, frame_text
 from bms_can.guard import Guard
 from bms_can.receiver import Receiver
-
-# python-can drivers that give no own frames back; there "sent" rests on the driver's word.
-NO_ECHO = frozenset({"slcan", "serial", "usb2can", "nican", "iscan"})
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +73,7 @@ class Link:
     gate: Gate
     sync: jobs.SyncState
     heartbeat: HeartbeatSender | None
+    request: RequestSender | None = None
 
     @property
     def receiver(self) -> Receiver:
@@ -106,12 +106,15 @@ def build_link(shared: Shared, loaded: Loaded, bus: Bus) -> Link:
     device = _device(loaded, bus, clock)
     deliverer = _deliverer(shared, uid)
     gate = _gate(shared.journal, device, clock)
-    executor = Executor(device, shared.journal, clock, gate, deliverer.wake)
-    observer = _observer(shared, device, deliverer)
+    request = _request(device, shared, gate)
+    session = None if request is None else HeldSession(device, gate.stops, clock, request)
+    executor = Executor(device, shared.journal, clock, gate, deliverer.wake, session)
+    observer = _observer(shared, device, deliverer, request)
     foreign, record = partial(_note_foreign, uid), shared.recorder.tap(uid)
     loop = ControlLoop(device, observer, executor, clock, foreign, record)
     heartbeat = _heartbeat(loaded, device, shared, bus)
-    loop.each_pass = _each_pass(Latches(device, shared.journal, clock), heartbeat)
+    renewed = [each.renew for each in (heartbeat, request) if each is not None]
+    loop.each_pass = _each_pass(Latches(device, shared.journal, clock), renewed)
     bus.fan.takes += (loop.take_many,)
 
     def offer(each: Offer) -> None:
@@ -138,6 +141,7 @@ def build_link(shared: Shared, loaded: Loaded, bus: Bus) -> Link:
         gate=gate,
         sync=jobs.SyncState(),
         heartbeat=heartbeat,
+        request=request,
     )
 
 
@@ -150,21 +154,31 @@ def _heartbeat(loaded: Loaded, device: Device, shared: Shared, bus: Bus) -> Hear
     return HeartbeatSender(device, plan, shared.clock, lockout, lambda: bus.receiver.doubt)
 
 
-def _each_pass(latches: Latches, heartbeat: HeartbeatSender | None) -> Callable[[], None]:
+def _request(device: Device, shared: Shared, gate: Gate) -> RequestSender | None:
+    """Return what sends the held request; None where the battery has none, or may not be told."""
+    plan = device.profile.held
+    if plan is None or device.read_only:
+        return None
+    return RequestSender(device, plan, shared.clock, gate, shared.journal)
+
+
+def _each_pass(latches: Latches, renewed: Sequence[Callable[[], None]]) -> Callable[[], None]:
     """Return what the control loop does at the end of each pass."""
-    if heartbeat is None:
-        return latches.step
 
-    def both() -> None:
+    def all_of_them() -> None:
         latches.step()
-        heartbeat.renew()
+        for renew in renewed:
+            renew()
 
-    return both
+    return all_of_them
 
 
 def _device(loaded: Loaded, bus: Bus, clock: Clock) -> Device:
     config, profile = loaded.config, loaded.profile
-    guard, receiver = Guard(allowed(profile, heartbeat=config.heartbeat)), bus.receiver
+    receiver = bus.receiver
+    # Who only listens beside the master of a held request hears no stranger.
+    bystander = profile.held is not None and config.read_only
+    guard = Guard(() if bystander else allowed(profile, heartbeat=config.heartbeat))
     control = ControlPort(guard, lambda: receiver.port, read_only=config.read_only)
     bus.senders[config.uid] = control
     return Device(
@@ -207,13 +221,16 @@ def _gate(journal: Journal, device: Device, clock: Clock) -> Gate:
     )
 
 
-def _observer(shared: Shared, device: Device, deliverer: Deliverer) -> Observer:
+def _observer(
+    shared: Shared, device: Device, deliverer: Deliverer, request: RequestSender | None
+) -> Observer:
     def changed() -> None:
         shared.schedule.wake(sync_name(device.uid))
         deliverer.wake()
         shared.recorder.look(device.uid, observer.status)
 
-    box: Callable[[], Mapping[str, object]] = partial(box_facts, shared.journal, device)
+    facts = None if request is None else request.facts
+    box: Callable[[], Mapping[str, object]] = partial(box_facts, shared.journal, device, facts)
     observer = Observer(device, shared.outbox, shared.clock, box, changed)
     return observer
 

@@ -5,73 +5,22 @@ it needs no healthy battery, only a box that may send. Rules 12 to 14 of docs/sa
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from bms_can.commands import Reason
 from bms_can.profile import CommandCode, Condition, OperatingStatus, Profile
-from bms_can.signals import Signals
-from bms_can.status import BmsStatus
+from bms_can.situation import Check, Sent, Situation
 
-
-class Check(NamedTuple):
-    """The verdict of one rule.
-
-    Attributes:
-        rule: its name.
-        passed: whether it lets the command through.
-        reason: what a refusal by it is called.
-        subject: the signal, message or setting it looked at.
-        value: what it saw, as text; "unknown" for a value that is stale or was never heard.
-        age_s: age of what it saw [s], None where that has no age.
-        wanted: what it wanted to see.
-    """
-
-    rule: str
-    passed: bool
-    reason: Reason
-    subject: str
-    value: str
-    age_s: float | None
-    wanted: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A command that went out earlier, for the rate limits. `at_s` monotonic [s]."""
-
-    code: CommandCode
-    at_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """All that the rules look at.
-
-    Attributes:
-        now_s: the moment [s].
-        signals: newest values.
-        status: the battery status derived from them.
-        read_only: the device is configured to listen only.
-        lockout: reason of the local lock-out, "" while there is none.
-        tx_unsafe: why sending is not safe, "" while it is.
-        bus: why a frame could be late or lost on the bus (down, bus-off, error-passive, ...), ""
-            while the controller is error-active or the bus cannot tell.
-        foreign: control frame of another master, "" while none was heard.
-        journal: why the journal cannot be trusted, "" while it can.
-        sent: commands that went out earlier.
-    """
-
-    now_s: float
-    signals: Signals
-    status: BmsStatus
-    read_only: bool = False
-    lockout: str = ""
-    tx_unsafe: str = ""
-    bus: str = ""
-    foreign: str = ""
-    journal: str = ""
-    sent: Sequence[Sent] = ()
+__all__ = [
+    "LASTING",
+    "RULES",
+    "Check",
+    "Sent",
+    "Situation",
+    "judge",
+    "judge_hold",
+    "must_wait_for_current",
+    "refusal",
+]
 
 
 Rule = Callable[[CommandCode, Situation, Profile], list[Check]]
@@ -80,6 +29,12 @@ Rule = Callable[[CommandCode, Situation, Profile], list[Check]]
 def judge(code: CommandCode, situation: Situation, profile: Profile) -> tuple[Check, ...]:
     """Return the verdict of every rule that applies to a command, in a fixed order."""
     return tuple(check for rule in RULES[code] for check in rule(code, situation, profile))
+
+
+def judge_hold(situation: Situation, profile: Profile) -> tuple[Check, ...]:
+    """Return the verdict of every rule of a close that must go on to hold while it is held."""
+    code = CommandCode.CLOSE_CONTACTOR
+    return tuple(check for rule in LASTING for check in rule(code, situation, profile))
 
 
 def refusal(checks: Sequence[Check]) -> Check | None:
@@ -146,6 +101,21 @@ def _only_master(_code: CommandCode, situation: Situation, _profile: Profile) ->
     return _setting("only master", Reason.LOCKED_BY_OTHER_CLIENT, situation.foreign, "none heard")
 
 
+def _request(_code: CommandCode, situation: Situation, profile: Profile) -> list[Check]:
+    """A held request is at rest, and goes out regularly: then only a command may change it."""
+    if profile.held is None:
+        return []
+    process, health = Reason.BLOCKED_BY_PROCESS, Reason.BLOCKED_BY_HEALTH
+    held = situation.held_by and f"held closed by command {situation.held_by}"
+    found = _setting("request", process, held, "at rest")
+    return found + _setting("request sent", health, situation.request, "regularly")
+
+
+def _reset_at_rest(code: CommandCode, situation: Situation, profile: Profile) -> list[Check]:
+    """The frame of a reset asks for open contactors as well: it must not open any."""
+    return [] if profile.held is None else _powered_down(code, situation, profile)
+
+
 def _steady(_code: CommandCode, situation: Situation, profile: Profile) -> list[Check]:
     """Every required message is fresh, and has come without a gap for a while."""
     return [_steady_message(message, situation, profile) for message in profile.required]
@@ -208,6 +178,12 @@ def _conditions(_code: CommandCode, situation: Situation, profile: Profile) -> l
     ]
 
 
+def _lasting(code: CommandCode, situation: Situation, profile: Profile) -> list[Check]:
+    """The conditions that a hold needs as well as its start."""
+    start = frozenset[str]() if profile.held is None else profile.held.only_at_start
+    return [each for each in _conditions(code, situation, profile) if each.rule not in start]
+
+
 def _condition(
     rule: str, reason: Reason, condition: Condition, situation: Situation, profile: Profile
 ) -> Check:
@@ -253,6 +229,7 @@ RULES: Mapping[CommandCode, tuple[Rule, ...]] = {
         _tx_safe,
         _bus,
         _only_master,
+        _request,
         _steady,
         _connected,
         _remote,
@@ -269,9 +246,24 @@ RULES: Mapping[CommandCode, tuple[Rule, ...]] = {
         _tx_safe,
         _bus,
         _only_master,
+        _request,
         _connected,
         _remote,
+        _reset_at_rest,
         _rate,
     ),
     CommandCode.OPEN_CONTACTOR: (_read_only, _known_command),
 }
+
+LASTING: tuple[Rule, ...] = (
+    _read_only,
+    _lockout,
+    _journal,
+    _tx_safe,
+    _bus,
+    _only_master,
+    _connected,
+    _remote,
+    _lasting,
+    _no_alarm,
+)

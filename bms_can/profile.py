@@ -11,6 +11,7 @@ from enum import IntEnum
 from bms_can.frame import Frame
 from bms_can.guard import GuardEntry
 from bms_can.heartbeat import HeartbeatPlan
+from bms_can.held_plan import HeldPlan
 from bms_can.status_rules import (
     ContactorRule,
     ContactorSignal,
@@ -233,6 +234,7 @@ class Profile:
         family_options: what that code is told (section [family]).
         simulator: free values for the simulator (section [simulator]).
         heartbeat: the cyclic frame that the battery wants, None: it wants none.
+        held: the request that is sent all the time, None: commands are sent once.
     """
 
     name: str
@@ -260,6 +262,7 @@ class Profile:
     family_options: Mapping[str, object] = field(default_factory=dict)
     simulator: Mapping[str, object] = field(default_factory=dict)
     heartbeat: HeartbeatPlan | None = None
+    held: HeldPlan | None = None
 
     def deadline_s(self, signal: str) -> float:
         """Return the longest allowed age of a signal's value [s]."""

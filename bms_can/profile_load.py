@@ -30,6 +30,7 @@ from bms_can.profile_commands import (
 )
 from bms_can.profile_frames import read_frames
 from bms_can.profile_heartbeat import check_heartbeat, read_heartbeat
+from bms_can.profile_held import check_held, read_held
 from bms_can.profile_names import Names
 from bms_can.profile_status import read_status, unprovable_open
 from bms_can.profile_telemetry import read_telemetry
@@ -90,6 +91,7 @@ class _Reader:
         commands = read_commands(top.table("commands"), self._names, integrity, alarms)
         guard = read_guard(top, commands)
         heartbeat = read_heartbeat(top, self._names, integrity)
+        held = read_held(top, self._names, integrity, interlocks)
         reason = self._read_only_reason(head, commands)
         limits = self._limits(top.table("signals"))
         conditions = conditions_of(interlocks, commands.values())
@@ -99,6 +101,7 @@ class _Reader:
         self._check_echo(commands, wanted)
         self._check_open(commands, status)
         check_heartbeat(top, heartbeat, commands, guard, wanted)
+        check_held(top, held, commands, guard)
         return Profile(
             name=head.text("name"),
             path=self._path,
@@ -118,6 +121,7 @@ class _Reader:
             interlocks=interlocks,
             guard=guard,
             heartbeat=heartbeat,
+            held=held,
             wanted=wanted,
             read_only_reason=reason,
             source=head.text("source", ""),

@@ -22,6 +22,7 @@ from bms_can.pack_view import View, view
 from bms_can.profile import Profile
 from bms_can.simulator_controls import Control, Controls
 from bms_can.simulator_frames import Sender, senders_of
+from bms_can.simulator_request import RequestEar
 
 
 class Simulator:
@@ -32,6 +33,7 @@ class Simulator:
         heard: control frames by what became of them: "command", "repetition", "no command", or
             the reason of a BadFrame.
         answer: the newest answer that was sent, None before the first.
+        request: the ear for a held request, None for a battery without one.
         others: frames heard from others, whatever they are.
         note: in which way it is not a real battery, "" for none that a person must know.
     """
@@ -47,6 +49,8 @@ class Simulator:
         self._integrity = Integrity(database, profile.integrity)
         self._checksums = _checksums(profile, database)
         self._controls = Controls(profile, database)
+        held = profile.held
+        self.request = None if held is None else RequestEar(held.period_s, now_s)
         self._senders = senders_of(profile, database, now_s)
         self._family = speaker(profile)
         self._check_family(profile)
@@ -72,6 +76,8 @@ class Simulator:
     def due_frames(self, now_s: float) -> list[Frame]:
         """Return the frames that are due at `now_s` [s]: answers first, then cyclic messages."""
         self._do_what_was_told()
+        if self.request is not None:
+            self.request.step(now_s, self.pack)
         self.pack.step(now_s)
         found, self._ready = self._ready, []
         due = [sender for sender in self._senders if sender.is_due(now_s)]
@@ -94,6 +100,10 @@ class Simulator:
         except BadFrame as bad:
             self.heard[bad.reason] += 1
             return None
+        if control is not None and self.request is not None:
+            self.heard["request"] += 1
+            self.request.hear(control.code, now_s, self.pack)
+            return None
         return None if control is None else self._act(control, now_s)
 
     def _act(self, control: Control, now_s: float) -> Answer | None:
@@ -111,7 +121,10 @@ class Simulator:
         return answer
 
     def _view(self) -> View:
-        return view(self.pack, self.answer, self._answered_counter)
+        shown = view(self.pack, self.answer, self._answered_counter)
+        if self.request is not None:
+            shown.words["state"] = self.request.word(self.pack)
+        return shown
 
     def _frames(self, sender: Sender, shown: View, now_s: float) -> Iterator[Frame]:
         """Yield the next frame of a message, or those of its family; none while it is silent."""
