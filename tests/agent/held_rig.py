@@ -191,6 +191,10 @@ class HeldRig(Rig):
         assert self.pack.phase is Phase.CLOSED
         return identity
 
+    def stamp(self) -> Stamp:
+        """Return what a row of the journal is stamped with now."""
+        return Stamp.of(self.clock)
+
     def ends(self) -> list[Event]:
         """Return the journalled ends of holds."""
         return [event for event in self.journal.log() if event.kind == "hold-ended"]
