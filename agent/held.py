@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from agent.clock import Clock
 from agent.device import Device
-from agent.echoes import ECHO_S, LONGEST_LOOK_S, LONGEST_WAIT_S, LOST
+from agent.echoes import ECHO_S, LOST
 from agent.errors import JournalFailed
 from agent.gate import Box, Gate
+from agent.held_way import Way
 from agent.journal import Journal
 from agent.journal_rows import Stamp
 from bms_can.confirmation import effect_seen, missing_proof
@@ -76,8 +77,8 @@ class RequestSender:
         self._renewed_s = float("-inf")
         self._alone_since_s = device.listening_since_s
         self._begun = False
-        self._before = 0
-        self._listened_s = self._looked_s = 0.0
+        self._way: Way | None = None
+        self._closed_ways: list[Way] = []
         self._pause_s = FIRST_PAUSE_S
         self.beats = 0
         self.trouble = ""
@@ -87,7 +88,8 @@ class RequestSender:
 
     def renew(self) -> None:
         """Judge again and renew the lease; called by the control loop in each pass."""
-        if self._clock.monotonic_s() - self._renewed_s < RENEW_S:
+        early = self._clock.monotonic_s() - self._renewed_s < RENEW_S
+        if early and not self._gate.journal_fault:  # which may be over again a moment later
             return
         try:
             box = self._gate.box()
@@ -116,10 +118,10 @@ class RequestSender:
             in_force = hold is not None and hold.asked is asked
             return Seen(tuple(asked.frames), asked.refused, asked.returned, in_force)
 
-    def withdraw(self, command_id: str, reason: str) -> bool:
+    def withdraw(self, asked: Asked, reason: str) -> bool:
         """Take back a command; tell whether no frame of it went out, nor ever will."""
         with self._lock:
-            return self._request.withdraw(command_id, reason)
+            return self._request.withdraw(asked, reason)
 
     def prove(self, command_id: str) -> None:
         """The battery has shown the effect of a close: it is held."""
@@ -155,16 +157,12 @@ class RequestSender:
         self._stop.set()
 
     def leave(self) -> None:
-        """The agent ends: end a hold, and wait a moment until rest has gone out instead."""
+        """The agent ends: no closed frame from here on; wait a moment until rest has gone out."""
         with self._lock:
             self._leaving = True
-            hold = self._request.hold
-            if hold is None:
-                return
-            now_s = self._clock.monotonic_s()
-            self._request.end(hold.asked.command_id, "the agent stops", now_s)
-            enough = self._request.sent_frames + LAST_FRAMES
-        while self._request.sent_frames < enough and self._clock.monotonic_s() < now_s + LAST_S:
+            end_s = self._clock.monotonic_s() + LAST_S
+            self._request.leave("the agent stops", end_s - LAST_S)
+        while not self._rested() and self._clock.monotonic_s() < end_s:
             self._clock.wait(self._stop, ECHO_S / 5)  # meanwhile the control thread notes the end
 
     def step(self) -> float:
@@ -195,6 +193,11 @@ class RequestSender:
             }
 
     # --- inside
+
+    def _rested(self) -> bool:
+        """Tell whether the last word on the bus is rest, said more than once."""
+        since = self._request.at_rest_since
+        return since is None or since >= LAST_FRAMES
 
     def _silent(self, situation: Situation) -> str:
         """Return why not even rest may go out."""
@@ -235,42 +238,49 @@ class RequestSender:
 
     def _send(self, frame: Frame) -> None:
         control = self._device.control
-        self._before = control.outstanding(frame)
+        before, clears = control.outstanding(frame), control.clears
         try:
             control.send(frame, frame.at_s)
         except (FrameRefused, SendFailed) as error:
             self.trouble = str(error)
             self._request.failed(self.trouble, self._clock.monotonic_s())
             return
-        self.trouble = ""
-        self._listened_s, self._looked_s = 0.0, self._clock.monotonic_s()
-        self._request.sent(frame, self._looked_s)
+        self.trouble, now_s = "", self._clock.monotonic_s()
+        self._way = Way(frame, before, clears, now_s)
+        if frame.data != self._request.plan.rest.data:  # watched even if an open overtakes it
+            self._closed_ways.append(self._way)
+        self._request.sent(frame, now_s)
 
     def _look_back(self, now_s: float) -> None:
-        """Let go of the frame that came back, or find that it does not."""
-        frame, control = self._request.on_way, self._device.control
-        if frame is None:
-            return
+        """Let go of the frames that came back, or find that one does not."""
+        control, newest = self._device.control, self._way
         drained_s = control.drained_s  # before the look at what came
-        self._listened_s += min(now_s - self._looked_s, LONGEST_LOOK_S)
-        self._looked_s = now_s
-        rest = frame.data == self._request.plan.rest.data
-        if control.outstanding(frame) <= self._before:
-            self._request.back()
+        others = [way for way in self._closed_ways if way is not newest]
+        for way in others if newest is None else [*others, newest]:
+            back = way.look(control, now_s, drained_s)
+            if back is None:
+                continue
+            if way in self._closed_ways:
+                self._closed_ways.remove(way)
+                control.unsafe = control.unsafe or ("" if back else f"held request: {LOST}")
+            if way is newest:
+                self._way = None
+                self._settle(way, now_s, back=back)
+
+    def _settle(self, way: Way, now_s: float, *, back: bool) -> None:
+        """Tell the request what became of the frame on its way."""
+        control, request = self._device.control, self._request
+        rest = way.frame.data == request.plan.rest.data
+        if back:
+            request.back()
             if rest:
                 self._pause_s, control.stuck = FIRST_PAUSE_S, ""
-        elif drained_s > frame.at_s + ECHO_S or self._listened_s > LONGEST_WAIT_S:
-            self._lose(now_s, rest=rest)
-
-    def _lose(self, now_s: float, *, rest: bool) -> None:
-        control, request = self._device.control, self._request
-        pause_s = self._pause_s if rest else 0.0
-        if rest:
+        elif rest:
             self.trouble = control.stuck = f"held request: {LOST}"
+            request.lost(now_s, self._pause_s)
             self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
         else:
-            control.unsafe = control.unsafe or f"held request: {LOST}"
-        request.lost(now_s, pause_s)
+            request.lost(now_s, 0.0)
 
     def _note_ends(self) -> None:
         """Write down which holds ended; what cannot be written is tried again."""

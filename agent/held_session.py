@@ -32,6 +32,7 @@ class HeldSession(Session):
         super().__init__(device, stops, clock)
         self._sender = sender
         self._asked: Asked | None = None
+        self._watched = False
 
     def begin(self, run: Run, plan: CommandPlan) -> Step | None:
         """Start to watch, then ask for frames. None: they come with the next period."""
@@ -50,6 +51,7 @@ class HeldSession(Session):
             opens=code is OPEN,
             proof_s=plan.confirmed.window_s,
         )
+        self._watched = False
         self._sender.ask(self._asked)
         return None
 
@@ -90,15 +92,16 @@ class HeldSession(Session):
 
     def withdraw(self, run: Run) -> bool:
         """Take the command back; tell whether no frame of it went out, nor ever will."""
-        if self._sender.withdraw(run.command.id, "withdrawn"):
+        asked = self._asked
+        if asked is None or asked.command_id != run.command.id:
             return True
-        self._frames_into(run)
-        return False
+        return self._sender.withdraw(asked, "withdrawn")
 
     def supersede(self, run: Run, by: Command) -> None:
         """End what the command began, at once: what takes its place opens."""
         self._sender.end(run.command.id, f"command {by.id} opens")
-        self._frames_into(run)
+        if self._asked is not None and self._asked.command_id == run.command.id:
+            run.frames = list(self._sender.seen(self._asked).frames)
 
     def may_be_so(self, code: CommandCode) -> bool:
         """Closed is there to stay only while it is held, open only while it is not."""
@@ -108,17 +111,14 @@ class HeldSession(Session):
     def _repeat(self, run: Run, plan: CommandPlan, now_s: float) -> None:
         """The sender repeats."""
 
-    def _frames_into(self, run: Run) -> None:
-        if self._asked is not None and self._asked.command_id == run.command.id:
-            run.frames = list(self._sender.seen(self._asked).frames)
-
     def _look(self, run: Run, plan: CommandPlan) -> tuple[str, bool | None]:
         """Take over what was sent; what came before the first frame proves nothing."""
         if self._asked is None:
             return "it was not asked for", None
-        first, seen = not run.frames, self._sender.seen(self._asked)
+        seen = self._sender.seen(self._asked)
         run.frames = list(seen.frames)
-        if first and run.frames:
+        if run.frames and not self._watched:
+            self._watched = True
             super().close(run)
             run.sent_s = run.frames[0].at_s
             self._watch(run, plan, run.sent_s)

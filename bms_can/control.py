@@ -25,6 +25,7 @@ class ControlPort:
         ids: our control identifiers, as (id, extended); only frames with these concern `hear`.
         unsafe: why nothing but safe frames may be sent any more, "" while all is well. Set when a
             frame did not come back: it may still be waiting in a queue (reliability rule 21).
+        clears: how often a person had it forget what is awaited.
         stuck: why a frame that asks for nothing may still be waiting there, "" while none is known
             to. It ends by itself, when the next one comes back.
     """
@@ -40,6 +41,7 @@ class ControlPort:
         self._sent_by: Port | None = None
         self.unsafe = ""
         self.stuck = ""
+        self.clears = 0
 
     @property
     def foreign(self) -> str:
@@ -99,5 +101,6 @@ class ControlPort:
     def clear(self) -> None:
         """A person has checked the bus: forget the foreign master and the lost frame."""
         with self._lock:
+            self.clears += 1
             self._guard.unlatch()
             self.unsafe = self.stuck = ""

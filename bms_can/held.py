@@ -39,6 +39,7 @@ class HeldRequest:
         ends: holds that are over, oldest first, until the owner takes them.
         last_end: the newest of them.
         sent_frames, skipped: frames so far, and periods in which none went out though one was due.
+        at_rest_since: frames since the last closed one; None before the first closed one.
     """
 
     def __init__(self, plan: HeldPlan) -> None:
@@ -48,6 +49,7 @@ class HeldRequest:
         self.ends: deque[Ended] = deque(maxlen=KEPT_ENDS)
         self.last_end: Ended | None = None
         self.sent_frames = self.skipped = 0
+        self.at_rest_since: int | None = None
         self._asked: Asked | None = None
         self._renewed_s: float | None = None
         self._silent = self._breaks = NEVER
@@ -86,20 +88,24 @@ class HeldRequest:
             self._end_hold(f"command {asked.command_id} opens", now_s)
         self._asked = asked
 
-    def withdraw(self, command_id: str, reason: str) -> bool:
+    def withdraw(self, asked: Asked, reason: str) -> bool:
         """Take back a command that has not sent a frame; tell whether none went out, or ever will.
 
-        One whose first frame is out is left as it is.
+        One whose first frame is out is left as it is, also if it is over.
         """
-        if self.hold is not None and self.hold.asked.command_id == command_id:
-            return False
-        asked = self._asked
-        if asked is None or asked.command_id != command_id:
-            return True
         if asked.frames:
             return False
-        asked.refused, self._asked = reason, None
+        asked.refused = asked.refused or reason
+        if self._asked is asked:
+            self._asked = None
         return True
+
+    def leave(self, reason: str, now_s: float) -> None:
+        """End a hold and all that waits for a frame; opens only may still be asked for."""
+        if self.hold is not None:
+            self._end_hold(reason, now_s)
+        if self._asked is not None and not self._asked.opens:
+            self._asked.refused, self._asked = reason, None
 
     def prove(self, command_id: str) -> None:
         """The battery has shown the effect: the hold lasts until something ends it."""
@@ -151,7 +157,10 @@ class HeldRequest:
         self._last_s, self.on_way = frame.at_s, frame
         hold, asked = self.hold, self._asked
         self._on_way_of = asked if hold is None else hold.asked
+        if hold is None and self.at_rest_since is not None:
+            self.at_rest_since += 1
         if hold is not None:
+            self.at_rest_since = 0
             if not hold.asked.frames:
                 hold.asked.frames.append(frame)
             if now_s - frame.at_s > HELD_UP * self.plan.period_s:

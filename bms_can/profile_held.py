@@ -6,9 +6,11 @@ The guard's list has exactly these payloads, without a free bit: rest, closed, r
 
 from collections.abc import Mapping, Sequence
 
+from bms_can.database import Database
 from bms_can.frame import Frame, frame_text
 from bms_can.guard import MINUTE_S, GuardEntry
 from bms_can.held_plan import HeldPlan
+from bms_can.layout import field_of, read
 from bms_can.profile import CommandCode, CommandPlan, IntegrityRule, InterlockRules
 from bms_can.profile_commands import frames_of
 from bms_can.profile_names import Names
@@ -46,6 +48,7 @@ def check_held(
     plan: HeldPlan | None,
     commands: Mapping[CommandCode, CommandPlan],
     guard: Sequence[GuardEntry],
+    database: Database,
 ) -> None:
     """Refuse what would make the request mean something else than its commands say."""
     if plan is None:
@@ -59,6 +62,9 @@ def check_held(
         _check_command(own, plan, command)
     if mistake := _same_frames(plan, commands):
         table.wrong("values", mistake)
+    if name := _closing_signal(plan, commands, database):
+        own = top.table("commands").table("fault_reset")
+        own.wrong("values", f"{name} must be as at rest: a close changes it")
     if mistake := _guard_mistake(plan, commands, guard):
         top.wrong("guard", mistake)
 
@@ -81,6 +87,24 @@ def _same_frames(plan: HeldPlan, commands: Mapping[CommandCode, CommandPlan]) ->
             return f"at rest {must} the same as {code.name.lower()}"
     if len(set(frames.values())) != len(frames):
         return "two commands have the same frame"
+    return ""
+
+
+def _closing_signal(
+    plan: HeldPlan, commands: Mapping[CommandCode, CommandPlan], database: Database
+) -> str:
+    """Return the signal by which a reset asks for something that a close asks for, "" if none."""
+    close, reset = commands.get(CLOSE), commands.get(CommandCode.FAULT_RESET)
+    if close is None or reset is None or not (close.frames and reset.frames):
+        return ""
+    message = database.messages[plan.message]
+    for signal in message.signals:
+        field = field_of(message, signal)
+        if field is None:
+            continue
+        rest = read(field, plan.rest.data)
+        if rest not in (read(field, close.frames[0].data), read(field, reset.frames[0].data)):
+            return signal.name
     return ""
 
 

@@ -101,7 +101,7 @@ class _Reader:
         self._check_echo(commands, wanted)
         self._check_open(commands, status)
         check_heartbeat(top, heartbeat, commands, guard, wanted)
-        check_held(top, held, commands, guard)
+        check_held(top, held, commands, guard, self._database)
         return Profile(
             name=head.text("name"),
             path=self._path,

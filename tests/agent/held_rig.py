@@ -177,6 +177,11 @@ class HeldRig(Rig):
         self.run(1.5)
 
     @property
+    def phase(self) -> str:
+        """What the contactors do."""
+        return self.pack.phase.value
+
+    @property
     def ear(self) -> RequestEar:
         """What hears the request in the battery."""
         assert self.simulator.request is not None

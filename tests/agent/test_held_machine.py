@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
 
 from bms_can.commands import FINAL
 from bms_can.errors import SendFailed
@@ -315,12 +320,6 @@ TestAnyOrder.settings = settings(
 
 
 @pytest.mark.proof
-class TestAnyOrderMore(AnyOrder.TestCase):
+def test_any_order_many_times() -> None:
     """The same with many more examples."""
-
-    settings = settings(
-        max_examples=300,
-        stateful_step_count=25,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-    )
+    run_state_machine_as_test(AnyOrder, settings=settings(TestAnyOrder.settings, max_examples=200))

@@ -318,17 +318,38 @@ def test_withdrawn_before_and_after_the_first_frame(bench: Bench) -> None:
     """Before it none ever goes out; after it the answer is no, and the hold goes on."""
     bench.run(1.0)
     asked = bench.close()
-    assert bench.request.withdraw("c1", "too late")
+    assert bench.request.withdraw(asked, "too late")
     assert set(bench.run(0.5)) == {"rest"}
     assert asked.refused == "too late"
-    bench.close("c2")
+    second = bench.close("c2")
     bench.run(0.3)
-    assert not bench.request.withdraw("c2", "too late")
+    assert not bench.request.withdraw(second, "too late")
     assert set(bench.run(0.5)) == {"closed"}
-    bench.open()
+    opening = bench.open()
     bench.run(0.12)
-    assert not bench.request.withdraw("o1", "too late")
-    assert bench.request.withdraw("nobody", "")
+    assert not bench.request.withdraw(opening, "too late")
+    assert not bench.request.withdraw(second, "too late")  # over, but frames are out
+    assert bench.request.withdraw(asked, "again")
+    assert asked.refused == "too late"
+
+
+def test_who_leaves_takes_all_but_opens_along(bench: Bench) -> None:
+    """A hold, and what waits for its first frame; an open still goes out."""
+    bench.run(1.0)
+    waiting = bench.close()
+    bench.request.leave("stops", bench.now_s)
+    assert set(bench.run(0.5)) == {"rest"}
+    assert waiting.refused == "stops"
+    assert bench.request.at_rest_since is None
+    bench.close("c2")
+    bench.run(0.5)
+    bench.request.leave("stops", bench.now_s)
+    assert set(bench.run(0.5)) == {"rest"}
+    assert bench.request.at_rest_since == 5
+    asked = bench.open()
+    bench.request.leave("stops", bench.now_s)
+    bench.run(0.5)
+    assert len(asked.frames) == 3
 
 
 def test_a_command_whose_life_is_over_sends_nothing(bench: Bench) -> None:
@@ -448,8 +469,9 @@ class AnyOrder(RuleBasedStateMachine):
         elif how == "end":
             request.end(identity, "ended", self.bench.now_s)
             self.over.add(identity)
-        elif request.withdraw(identity, "withdrawn"):
+        elif request.withdraw(self.asked[identity], "withdrawn"):
             self.over.add(identity)
+            assert not self.asked[identity].frames
 
     @rule(name=st.sampled_from(["breaks", "silent", "cannot", "loop", "echo"]), wrong=st.booleans())
     def trouble(self, name: str, *, wrong: bool) -> None:

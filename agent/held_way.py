@@ -1,0 +1,34 @@
+"""A frame of a held request on its way back from the bus. Belongs to the thread that sends."""
+
+from dataclasses import dataclass
+
+from agent.echoes import ECHO_S, LONGEST_LOOK_S, LONGEST_WAIT_S
+from bms_can.control import ControlPort
+from bms_can.frame import Frame
+
+
+@dataclass(slots=True, eq=False)
+class Way:
+    """A frame on its way back.
+
+    Attributes:
+        before: frames with these bytes that were awaited before it.
+        clears: how often awaited frames had been forgotten then.
+        looked_s, listened_s: the last look, and for how long we have looked [s].
+    """
+
+    frame: Frame
+    before: int
+    clears: int
+    looked_s: float
+    listened_s: float = 0.0
+
+    def look(self, control: ControlPort, now_s: float, drained_s: float) -> bool | None:
+        """Tell whether it came back; None while it may yet. Forgotten is not back."""
+        self.listened_s += min(now_s - self.looked_s, LONGEST_LOOK_S)
+        self.looked_s = now_s
+        forgotten = control.clears != self.clears
+        if not forgotten and control.outstanding(self.frame) <= self.before:
+            return True
+        missing = drained_s > self.frame.at_s + ECHO_S or self.listened_s > LONGEST_WAIT_S
+        return False if forgotten or missing else None
