@@ -8,14 +8,13 @@ another has come back (docs/adr/0013).
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from agent.clock import Clock
 from agent.device import Device
 from agent.echoes import ECHO_S, LOST
 from agent.errors import JournalFailed
 from agent.gate import Box, Gate
-from agent.held_way import Way
+from agent.held_way import Seen, Way
 from agent.journal import Journal
 from agent.journal_rows import Stamp
 from bms_can.confirmation import effect_seen, missing_proof
@@ -32,20 +31,6 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # after a rest frame that did not co
 LAST_FRAMES, LAST_S = 3, 0.8  # rest frames of an agent that ends, and the time for them
 NOTE = "hold-ended"
 CLOSE = CommandCode.CLOSE_CONTACTOR
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What has become of a command: its frames, why no more come, whether they came back.
-
-    Attributes:
-        in_force: its close is held.
-    """
-
-    frames: tuple[Frame, ...]
-    refused: str
-    returned: bool | None
-    in_force: bool
 
 
 class RequestSender:
@@ -99,7 +84,7 @@ class RequestSender:
         situation = self._gate.situation(now_s, box)
         silent, breaks = self._silent(situation), self._breaks(situation)
         with self._lock:
-            self._request.renew(now_s, silent, breaks)
+            self._request.renew(now_s, silent, breaks, _stops(situation))
         self._renewed_s = now_s
         self._note_ends()
 
@@ -158,10 +143,15 @@ class RequestSender:
 
     def leave(self) -> None:
         """The agent ends: no closed frame from here on; wait a moment until rest has gone out."""
-        with self._lock:
-            self._leaving = True
-            end_s = self._clock.monotonic_s() + LAST_S
-            self._request.leave("the agent stops", end_s - LAST_S)
+        self._leaving = True
+        now_s = self._clock.monotonic_s()
+        if not self._lock.acquire(timeout=LAST_S):
+            return  # a send that does not end: no other frame follows it
+        try:
+            self._request.leave("the agent stops", now_s)
+        finally:
+            self._lock.release()
+        end_s = now_s + LAST_S
         while not self._rested() and self._clock.monotonic_s() < end_s:
             self._clock.wait(self._stop, ECHO_S / 5)  # meanwhile the control thread notes the end
 
@@ -294,6 +284,12 @@ class RequestSender:
             with self._lock:
                 if ended in self._request.ends:  # not pushed out by newer ones
                     self._request.ends.remove(ended)
+
+
+def _stops(situation: Situation) -> str:
+    """Return why nothing but rest may go out."""
+    lockout = situation.lockout
+    return f"local lock-out: {lockout}" if lockout else situation.journal
 
 
 def _body(ended: Ended) -> Mapping[str, object]:

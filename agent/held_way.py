@@ -1,4 +1,4 @@
-"""A frame of a held request on its way back from the bus. Belongs to the thread that sends."""
+"""What becomes of frames of a held request: on the way back from the bus, and for a command."""
 
 from dataclasses import dataclass
 
@@ -32,3 +32,17 @@ class Way:
             return True
         missing = drained_s > self.frame.at_s + ECHO_S or self.listened_s > LONGEST_WAIT_S
         return False if forgotten or missing else None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What has become of a command: its frames, why no more come, whether they came back.
+
+    Attributes:
+        in_force: its close is held.
+    """
+
+    frames: tuple[Frame, ...]
+    refused: str
+    returned: bool | None
+    in_force: bool

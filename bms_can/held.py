@@ -52,7 +52,7 @@ class HeldRequest:
         self.at_rest_since: int | None = None
         self._asked: Asked | None = None
         self._renewed_s: float | None = None
-        self._silent = self._breaks = NEVER
+        self._silent = self._breaks = self._stops = NEVER
         self._last_s: float | None = None
         self._next_s: float | None = None
         self._paused_until_s = float("-inf")
@@ -65,16 +65,17 @@ class HeldRequest:
 
     # --- the thread that judges
 
-    def renew(self, now_s: float, silent: str = "", breaks: str = "") -> None:
+    def renew(self, now_s: float, silent: str = "", breaks: str = "", stops: str = "") -> None:
         """Renew the lease.
 
         Args:
             now_s: the moment [s].
             silent: why no frame may go out at all, "" if rest may.
             breaks: why no hold may be in force, "" if one may.
+            stops: why nothing but rest may go out.
         """
         self._renewed_s = now_s
-        self._silent, self._breaks = silent, breaks
+        self._silent, self._breaks, self._stops = silent, breaks, stops
         self._end_what_is_over(now_s, "")
 
     def ask(self, asked: Asked, now_s: float) -> None:
@@ -229,7 +230,7 @@ class HeldRequest:
 
     def _wrong_for_all(self, now_s: float, cannot: str) -> str:
         """Return why nothing but rest may go out."""
-        return self._lease(now_s) or self._silent or cannot
+        return self._lease(now_s) or self._silent or self._stops or cannot
 
     def _wrong(self, now_s: float, cannot: str) -> str:
         """Return why closed may not go out."""

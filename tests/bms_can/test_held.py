@@ -28,7 +28,7 @@ class Bench:
         self.wire: list[tuple[float, str]] = []
         self.echo = True
         self.loop = renewed
-        self.silent = self.breaks = self.cannot = ""
+        self.silent = self.breaks = self.cannot = self.stops = ""
 
     def run(self, seconds: float) -> list[str]:
         """Let time pass in steps of 10 ms; return what went out."""
@@ -36,7 +36,7 @@ class Bench:
         for _ in range(round(seconds * 100)):
             self.now_s += 0.01
             if self.loop:
-                self.request.renew(self.now_s, self.silent, self.breaks)
+                self.request.renew(self.now_s, self.silent, self.breaks, self.stops)
             self.step()
         return [kind for _, kind in self.wire[before:]]
 
@@ -290,6 +290,12 @@ def test_a_reset_in_doubt_is_refused(bench: Bench) -> None:
     asked = bench.reset()
     assert "reset" not in bench.run(0.5)
     assert asked.refused == "error-passive"
+    bench.cannot = ""
+    asked = bench.reset()
+    bench.run(0.12)
+    bench.stops = "local lock-out"
+    assert "reset" not in bench.run(0.5)
+    assert asked.refused == "local lock-out"
 
 
 def test_a_frame_that_was_not_taken(bench: Bench) -> None:
