@@ -126,8 +126,7 @@ class RequestSender:
     def holds(self) -> bool:
         """Tell whether closed is in force and was proven."""
         with self._lock:
-            hold = self._request.hold
-            return hold is not None and hold.proven
+            return self._request.hold is not None and self._request.hold.proven
 
     # --- its own thread
 
@@ -288,8 +287,7 @@ class RequestSender:
 
 def _stops(situation: Situation) -> str:
     """Return why nothing but rest may go out."""
-    lockout = situation.lockout
-    return f"local lock-out: {lockout}" if lockout else situation.journal
+    return f"local lock-out: {situation.lockout}" if situation.lockout else situation.journal
 
 
 def _body(ended: Ended) -> Mapping[str, object]:
