@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
-from bench import disk_wear, footprint, latency
+from bench import disk_wear, footprint, held, latency
 
 MEASURES: Mapping[str, Callable[[], None]] = {
     "start": footprint.start,
@@ -16,6 +16,7 @@ MEASURES: Mapping[str, Callable[[], None]] = {
     "changes": latency.changes,
     "commands": latency.commands,
     "disk": disk_wear.wear,
+    "held": held.held,
 }
 
 

@@ -156,6 +156,8 @@ class HeldRequest:
         """The bus took a frame; `now_s`: after the send [s]."""
         self.sent_frames += 1
         self._last_s, self.on_way = frame.at_s, frame
+        if now_s - frame.at_s > GRID * self.plan.period_s and self._next_s is not None:
+            self._next_s = now_s + self.plan.period_s  # it left late: the next one moves, too
         hold, asked = self.hold, self._asked
         self._on_way_of = asked if hold is None else hold.asked
         if hold is None and self.at_rest_since is not None:

@@ -293,7 +293,8 @@ class AnyOrder(RuleBasedStateMachine):
             rig.journal.after = rig.journal.before = lambda _: None
             rig.run(0.3)
             rig.journal.clear_lockout("electrician", rig.stamp())
-            rig.device.control.clear()
+            if rig.device.control.unsafe or rig.device.control.foreign:  # as the local door does
+                rig.device.control.clear()
             self.judge.since.pop("locked", None)
             if self.judge.foreign:
                 self.judge.foreign = False

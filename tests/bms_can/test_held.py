@@ -418,6 +418,21 @@ def test_lateness_costs_one_period_and_no_burst(bench: Bench) -> None:
     assert 0 < bench.request.wait_s(bench.now_s) <= PERIOD_S
 
 
+def test_a_frame_that_leaves_late_moves_the_next(bench: Bench) -> None:
+    """The bus took it 20 ms after it was due: the next one comes a period after that."""
+    bench.run(1.0)
+    while bench.wire[-1][0] != bench.now_s:
+        bench.run(0.01)
+    bench.now_s += 0.1
+    bench.request.renew(bench.now_s)
+    bench.step(takes_s=0.02)
+    late_s = bench.now_s
+    bench.run(0.2)
+    assert bench.wire[-1][0] - late_s == pytest.approx(0.1, abs=0.011) or (
+        bench.wire[-2][0] - late_s == pytest.approx(0.1, abs=0.011)
+    )
+
+
 def test_a_clock_that_steps_back_ends_a_hold(bench: Bench) -> None:
     """It never does; if it did, nothing is known about the lease."""
     bench.held()
