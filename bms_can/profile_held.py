@@ -100,10 +100,8 @@ def _closing_signal(
     message = database.messages[plan.message]
     for signal in message.signals:
         field = field_of(message, signal)
-        if field is None:
-            continue
-        rest = read(field, plan.rest.data)
-        if rest not in (read(field, close.frames[0].data), read(field, reset.frames[0].data)):
+        frames = () if field is None else (close.frames[0], reset.frames[0])
+        if field and all(read(field, each.data) != read(field, plan.rest.data) for each in frames):
             return signal.name
     return ""
 

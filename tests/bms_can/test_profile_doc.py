@@ -60,7 +60,7 @@ def test_examples_are_toml() -> None:
     """Each example on the page can be read, and each stands in the real profile's sections."""
     examples = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     shipped = tomllib.loads((ROOT / "dbc" / "ess_bau.toml").read_text(encoding="utf-8"))
-    known = shipped.keys() | {"confirmed", "heartbeat", "frames", "family"}
+    known = shipped.keys() | {"confirmed", "heartbeat", "held_request", "frames", "family"}
     assert len(examples) > 10
     for example in examples:
         assert tomllib.loads(example).keys() <= known
