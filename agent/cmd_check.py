@@ -11,7 +11,7 @@ from agent.errors import BadConfig
 from agent.site import tighten
 from bms_can.database import Database
 from bms_can.frame import frame_text
-from bms_can.profile import InterlockRules, Profile, StatusRule
+from bms_can.profile import CommandCode, CommandPlan, InterlockRules, Profile, StatusRule
 from bms_can.profile_load import load_profile
 from bms_can.toml_table import read_toml
 
@@ -42,6 +42,8 @@ def config_lines(config: Config) -> Iterator[str]:
     for device, profile, database in found:
         mode = "listens only" if device.read_only else "may send commands"
         mode += ", with its heartbeat" if device.heartbeat else ""
+        sends = profile.held is not None and not device.read_only
+        mode += ", sends its request all the time" if sends else ""
         yield f"device      {device.uid} on {device.can.interface} {device.can.channel}, {mode}"
         tightened, ignored = tighten(profile, config.site)
         yield from (f"  {line}" for line in profile_lines(tightened, database))
@@ -70,8 +72,10 @@ def profile_lines(profile: Profile, database: Database) -> Iterator[str]:
     for code, plan in profile.commands.items():
         first = plan.frames[0]
         text = frame_text(first.can_id, first.extended, first.data)
-        times = f"{plan.repeat} x every {plan.period_s * 1000:g} ms" if plan.repeat > 1 else "once"
-        yield f"command     {int(code)} {code.name.lower()}: {text}, {times}"
+        yield f"command     {int(code)} {code.name.lower()}: {text}, {_times(profile, plan)}"
+    if (held := profile.held) is not None:
+        text = frame_text(held.rest.can_id, held.rest.extended, held.rest.data)
+        yield f"request     {text} at rest, every {held.period_s * 1000:g} ms; closes are held"
     if (beat := profile.heartbeat) is not None:
         first = beat.frames[0]
         text = frame_text(first.can_id, first.extended, first.data)
@@ -81,6 +85,15 @@ def profile_lines(profile: Profile, database: Database) -> Iterator[str]:
     else:
         yield f"interlocks  {_interlock_words(profile.interlocks)}"
     yield f"good: {Path(profile.path).name} fits its DBC"
+
+
+def _times(profile: Profile, plan: CommandPlan) -> str:
+    """Return how often the frame of a command goes out."""
+    held = profile.held
+    if held is not None and plan.code is CommandCode.CLOSE_CONTACTOR:
+        return f"every {held.period_s * 1000:g} ms until its hold ends"
+    period_s = plan.period_s if held is None else held.period_s
+    return f"{plan.repeat} x every {period_s * 1000:g} ms" if plan.repeat > 1 else "once"
 
 
 def _interlock_words(rules: InterlockRules) -> str:
