@@ -37,7 +37,11 @@ def test_the_shipped_one(tmp_path: Path) -> None:
     profile = read(tmp_path)
     held = profile.held
     assert held is not None
-    assert (held.message, held.period_s, held.only_at_start) == ("EMS_Request", 0.1, {"standby"})
+    assert (held.message, held.period_s, held.only_at_start) == (
+        "EMS_Request",
+        0.1,
+        frozenset({"standby"}),
+    )
     assert held.rest.data == bytes(8)
     frames = {code: plan.frames[0].data.hex() for code, plan in profile.commands.items()}
     assert frames == {  # from the maker's DBC, by another encoder
