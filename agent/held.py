@@ -14,7 +14,7 @@ from agent.device import Device
 from agent.echoes import ECHO_S, LOST
 from agent.errors import JournalFailed
 from agent.gate import Box, Gate
-from agent.held_way import Seen, Way
+from agent.held_way import Seen, Way, no_proof
 from agent.journal import Journal
 from agent.journal_rows import Stamp
 from bms_can.confirmation import effect_seen, missing_proof
@@ -121,7 +121,8 @@ class RequestSender:
     def at_rest(self) -> tuple[str, str]:
         """Return who holds it closed, and why it is not sent regularly; "" for what is well."""
         with self._lock:
-            return self._request.at_rest(self._clock.monotonic_s())
+            held_by, why = self._request.at_rest(self._clock.monotonic_s())
+        return held_by, why or no_proof(self._device)
 
     def holds(self) -> bool:
         """Tell whether closed is in force and was proven."""
@@ -195,19 +196,15 @@ class RequestSender:
             return f"another master sent {situation.foreign}"
         if self._begun:
             return ""
-        heard = situation.signals.heard
-        since = [heard[name].steady_since_s for name in self._required if name in heard]
+        heard, required = situation.signals.heard, self._device.profile.required
+        since = [heard[name].steady_since_s for name in required if name in heard]
         since_s = max(since, default=situation.now_s)
-        if len(since) < len(self._required) or situation.status.disconnected:
+        if len(since) < len(required) or situation.status.disconnected:
             return "the battery is not heard yet"
         if situation.now_s - max(since_s, self._alone_since_s) < LISTEN_S:
             return "listens for another master first"
         self._begun = True
         return ""
-
-    @property
-    def _required(self) -> tuple[str, ...]:
-        return self._device.profile.required
 
     def _breaks(self, situation: Situation) -> str:
         """Return why no hold may be in force."""
@@ -223,7 +220,8 @@ class RequestSender:
 
     def _cannot(self) -> str:
         control = self._device.control
-        return control.unsafe or control.stuck or control.foreign or self._device.bus_doubt()
+        latched = control.unsafe or control.stuck or control.foreign
+        return latched or self._device.bus_doubt() or no_proof(self._device)
 
     def _send(self, frame: Frame) -> None:
         control = self._device.control

@@ -62,7 +62,7 @@ class HeldSession(Session):
             return self._not_sent(run, plan, refused)
         if returned is None and not (refused and run.command.code is CLOSE):
             return None
-        evidence = {"frames": frames_evidence(run.frames), "echo": True}
+        evidence = {"frames": frames_evidence(run.frames), "echo": self._device.echo_proves}
         if returned:
             return Step(CommandState.SENT, None, run.trouble, evidence)
         detail = LOST if returned is False else f"the request fell back to rest: {refused}"

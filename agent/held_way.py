@@ -2,9 +2,15 @@
 
 from dataclasses import dataclass
 
+from agent.device import Device
 from agent.echoes import ECHO_S, LONGEST_LOOK_S, LONGEST_WAIT_S
 from bms_can.control import ControlPort
 from bms_can.frame import Frame
+
+
+def no_proof(device: Device) -> str:
+    """Return why nobody can tell how many closed frames are on their way, "" if it can be told."""
+    return "" if device.echo_proves else "the adapter's echo does not prove that a frame was sent"
 
 
 @dataclass(slots=True, eq=False)

@@ -60,12 +60,14 @@ class HeldRig(Rig):
         sender: what sends the request.
         hung: the control loop does not step.
         doubt: what the bus says of itself.
+        true_echo: a frame comes back when it was sent, not when it was queued.
         boots: starts of the agent, with their times [s].
     """
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         profile, database = foxbms2()
         self.hung, self.doubt = False, ""
+        self.true_echo = True
         self.boots: list[float] = []
         clock = FakeClock()
         kept = {name: profile.wanted[name] for name in profile.required}
@@ -99,6 +101,7 @@ class HeldRig(Rig):
             echo=True,
             listening_since_s=clock.monotonic_s(),
             bus_doubt=lambda: self.doubt,
+            true_echo=lambda: self.true_echo,
         )
         sent = sent_before(self.journal, UID, clock)
         self.gate = Gate(self.device, self._lockout, self._doubt, sent)

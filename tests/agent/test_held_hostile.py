@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import JournalFailed
-from bms_can.commands import CommandState
+from bms_can.commands import CommandState, Reason
 from tests.agent.held_rig import HeldRig
 from tests.agent.rig import CLOSE, OPEN
 
@@ -154,3 +154,22 @@ def test_a_proof_older_than_the_first_frame_is_none(rig: HeldRig) -> None:
     assert run is not None
     assert run.frames
     assert run.sent_s == pytest.approx(run.frames[0].at_s), first_s
+
+
+def test_an_echo_that_proves_nothing_closes_nothing(rig: HeldRig) -> None:
+    """An adapter that echoes what it has only queued: rest goes out, no close; an open says so."""
+    rig.true_echo = False
+    rig.ready()
+    identity = rig.do(CLOSE, 2.0)
+    assert rig.outcome(identity) == (CommandState.REJECTED, Reason.BLOCKED_BY_HEALTH)
+    assert "does not prove" in rig.entry(identity).detail
+    assert rig.kinds() == {"rest"}
+    rig.true_echo = True
+    close = rig.hold()
+    rig.true_echo = False
+    rig.run(0.15)
+    at_s = rig.clock.monotonic_s()
+    opened = rig.do(OPEN, 5.0)
+    assert "closed" not in rig.kinds(at_s)
+    assert rig.event(opened, CommandState.SENT).evidence["echo"] is False
+    assert [end.evidence["command"] for end in rig.ends()] == [close]
