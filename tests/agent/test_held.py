@@ -157,6 +157,22 @@ def repair(rig: HeldRig) -> None:
     rig.misbehave()
 
 
+@pytest.mark.parametrize("what", ["unsafe", "stuck", "doubt", "foreign"])
+def test_the_last_look_is_right_before_the_frame(rig: HeldRig, what: str) -> None:
+    """Nobody judges any more, and yet no closed frame leaves: the thread that sends looks itself."""
+    rig.hold()
+    rig.hung = True
+    if what == "doubt":
+        rig.doubt = "error-passive"
+    elif what == "foreign":
+        rig.hear(FOREIGN)
+    else:
+        setattr(rig.device.control, what, "lost")
+    at_s = rig.clock.monotonic_s()
+    rig.run(0.5)
+    assert "closed" not in rig.kinds(at_s)
+
+
 def test_a_lost_closed_frame_latches(rig: HeldRig) -> None:
     """It may still wait in a queue: no close until a person looked, also after a restart."""
     rig.hold()
