@@ -159,7 +159,7 @@ def repair(rig: HeldRig) -> None:
 
 @pytest.mark.parametrize("what", ["unsafe", "stuck", "doubt", "foreign"])
 def test_the_last_look_is_right_before_the_frame(rig: HeldRig, what: str) -> None:
-    """Nobody judges any more, and yet no closed frame leaves: the thread that sends looks itself."""
+    """Nobody judges any more, yet no closed frame leaves: the sender looks itself."""
     rig.hold()
     rig.hung = True
     if what == "doubt":
