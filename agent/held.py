@@ -28,7 +28,7 @@ from bms_can.profile import CommandCode
 RENEW_S = 0.05  # judged again so often: lock-out and status, not in each of 300 passes a second
 LISTEN_S = 1.0  # without another master, before the first frame
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # after a rest frame that did not come back
-LAST_FRAMES, LAST_S = 3, 0.8  # rest frames of an agent that ends, and the time for them
+LAST_FRAMES, LAST_S = 3, 0.8  # rest frames of an agent that ends, and the least time for them
 NOTE = "hold-ended"
 CLOSE = CommandCode.CLOSE_CONTACTOR
 
@@ -151,7 +151,7 @@ class RequestSender:
             self._request.leave("the agent stops", now_s)
         finally:
             self._lock.release()
-        end_s = now_s + LAST_S
+        end_s = now_s + max(LAST_S, (LAST_FRAMES + 1) * self._request.plan.period_s)
         while not self._rested() and self._clock.monotonic_s() < end_s:
             self._clock.wait(self._stop, ECHO_S / 5)  # meanwhile the control thread notes the end
 

@@ -1,12 +1,16 @@
 """Attacks on the held request: each was a fault once, or nearly one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agent.errors import JournalFailed
+from agent.held import LAST_FRAMES
 from bms_can.commands import CommandState, Reason
-from tests.agent.held_rig import HeldRig
+from bms_can.simulator_request import State
+from tests.agent import held_rig
+from tests.agent.held_rig import HeldRig, foxbms2
 from tests.agent.rig import CLOSE, OPEN
 
 
@@ -173,3 +177,20 @@ def test_an_echo_that_proves_nothing_closes_nothing(rig: HeldRig) -> None:
     assert "closed" not in rig.kinds(at_s)
     assert rig.event(opened, CommandState.SENT).evidence["echo"] is False
     assert [end.evidence["command"] for end in rig.ends()] == [close]
+
+
+def test_a_slow_request_has_the_time_for_its_last_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the longest period that a profile may have: rest still goes out before the end."""
+    profile, database = foxbms2()
+    assert profile.held is not None
+    slow = replace(profile, held=profile.held._replace(period_s=1.0))
+    monkeypatch.setattr(held_rig, "foxbms2", lambda: (slow, database))
+    rig = HeldRig(tmp_path)
+    rig.run_until(lambda: rig.ear.state is State.READY and not rig.pack.alarms, 300.0)
+    rig.run(5.0)
+    rig.hold()
+    at_s = rig.clock.monotonic_s()
+    leave(rig)
+    assert [kind for _, kind in rig.requests(at_s)][-LAST_FRAMES:] == ["rest"] * LAST_FRAMES
