@@ -160,9 +160,10 @@ def outcome(record: dict[str, Any]) -> str:
 
 
 def _had_a_gap(record: dict[str, Any]) -> bool:
-    """Tell whether a command was refused only because the battery's frames came with a gap."""
-    last = (record.get("events") or [{}])[-1]
-    return bool(record["state"] == "rejected" and last.get("reason") == Reason.BLOCKED_BY_HEALTH)
+    """Tell whether a command ended only because frames came with a gap, the battery's or ours."""
+    reason = (record.get("events") or [{}])[-1].get("reason")
+    ends = {("rejected", Reason.BLOCKED_BY_HEALTH), ("failed", Reason.INTERRUPTED)}
+    return (record["state"], reason) in ends
 
 
 def _ladder(record: dict[str, Any]) -> str:
