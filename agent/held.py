@@ -275,7 +275,8 @@ class RequestSender:
             ends = list(self._request.ends)
         for ended in ends:
             try:
-                self._journal.note(NOTE, Stamp.of(self._clock), _body(ended), self._device.uid)
+                stamp, about = Stamp.of(self._clock), ended.command_id
+                self._journal.note(NOTE, stamp, _body(ended), self._device.uid, about)
             except JournalFailed:
                 return
             with self._lock:

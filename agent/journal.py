@@ -175,11 +175,11 @@ class Journal:
             return Entry(entry.command, state, reason, detail, wall, seq)
 
     def note(
-        self, kind: str, stamp: Stamp, body: Mapping[str, object], device_uid: str = ""
+        self, kind: str, stamp: Stamp, body: Mapping[str, object], uid: str = "", about: str = ""
     ) -> int:
-        """Write an audit row that is no step of a command; return its number."""
+        """Write an audit row, at most `about` a command, never a step of it; return its number."""
         with self._writing() as db:
-            return append(db, Draft(kind, device_uid, evidence=body), stamp)
+            return append(db, Draft(kind, uid, about or None, evidence=body), stamp)
 
     def entry(self, command_id: str) -> Entry | None:
         """Return a command, None if the id is unknown."""

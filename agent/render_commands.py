@@ -39,6 +39,9 @@ def _evidence_lines(event: Mapping[str, Any], zero_s: float) -> Iterator[str]:
     for kind in ("frames", "answer", "confirmed_by", "contradicted_by"):
         for frame in evidence.get(kind, ()):
             yield f"{kind:<16}{frame['at_s'] - zero_s:+10.3f} s  {frame['frame']}"
+    if "held_s" in evidence:
+        proven = "" if evidence["proven"] else ", never proven"
+        yield f"{'held for':<16}{evidence['held_s']:10.3f} s{proven}: {evidence['reason']}"
     if "echo" in evidence:
         heard = "came back from the bus" if event["state"] == SENT else "did not come back"
         yield f"{'echo':<16}{heard if evidence['echo'] else 'none that proves anything'}"

@@ -152,11 +152,11 @@ class HookedJournal(Journal):
         return entry
 
     def note(
-        self, kind: str, stamp: Stamp, body: Mapping[str, object], device_uid: str = ""
+        self, kind: str, stamp: Stamp, body: Mapping[str, object], uid: str = "", about: str = ""
     ) -> int:
         """See Journal."""
         self.before(kind)
-        return super().note(kind, stamp, body, device_uid)
+        return super().note(kind, stamp, body, uid, about)
 
     def advance(
         self,

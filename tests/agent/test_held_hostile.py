@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from agent.errors import JournalFailed
 from agent.held import LAST_FRAMES
+from agent.local_handlers import handlers
+from agent.render_commands import event_lines
 from bms_can.commands import CommandState, Reason
 from bms_can.simulator_request import State
 from tests.agent import held_rig
@@ -194,3 +197,18 @@ def test_a_slow_request_has_the_time_for_its_last_frames(
     at_s = rig.clock.monotonic_s()
     leave(rig)
     assert [kind for _, kind in rig.requests(at_s)][-LAST_FRAMES:] == ["rest"] * LAST_FRAMES
+
+
+def test_why_tells_the_end_of_a_hold(rig: HeldRig) -> None:
+    """Whoever asks about a close that was held hears when and why it was not held any more."""
+    close = rig.hold()
+    rig.run(5.0)
+    rig.lock_out()
+    rig.run(1.0)
+    answers = handlers({}, rig.journal, rig.clock, rig.folder)
+    events = cast("list[dict[str, Any]]", answers["events"]({"id": close})["events"])
+    assert [event["state"] for event in events][-2:] == ["held", "hold-ended"]
+    told = "\n".join(event_lines(events[-1], events[0]))
+    assert "local lock-out: work on the busbar" in told
+    assert "held for" in told
+    assert rig.journal.verify() == []
