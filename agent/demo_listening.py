@@ -126,7 +126,9 @@ def play_for(
     """Return the story that fits a battery: with commands, or listening only."""
     if profile.commands:
         warning, fault = alarms_of(profile)
-        return Play(operator, simulator, wait, now_s, warning=warning, fault=fault)
+        hears = profile.held is not None
+        words = {"warning": warning, "fault": fault}
+        return Play(operator, simulator, wait, now_s, **words, hears_requests=hears)
     return Listening(operator, simulator, wait, now_s, profile)
 
 
