@@ -3,7 +3,7 @@
 The control thread judges and renews, this one sends, both under one lock: once a hold has ended no
 frame of it can go out any more. At most one frame is on its way. A closed one that does not come
 back latches the transmit path as any lost close does; a rest one only keeps closes off until
-another has come back (docs/adr/0013).
+another has come back (docs/adr/0014).
 """
 
 import threading

@@ -2,7 +2,7 @@
 
 The frame is the command: closed lasts as long as it is sent. So closed is a *hold*: it begins with
 the first frame of one close command, and ends with the first thing that is not as it must be. After
-its end no frame of it is given out, ever; a new one needs a new command. docs/adr/0013.
+its end no frame of it is given out, ever; a new one needs a new command. docs/adr/0014.
 
     rest --ask(close)--> asked --first frame--> hold --prove--> proven hold
       ^___________________|______________________|________________|   by `end`, or in `due`
