@@ -212,3 +212,13 @@ def test_why_tells_the_end_of_a_hold(rig: HeldRig) -> None:
     assert "local lock-out: work on the busbar" in told
     assert "held for" in told
     assert rig.journal.verify() == []
+
+
+def test_a_close_that_is_written_while_the_agent_leaves(rig: HeldRig) -> None:
+    """SIGTERM while the row `sending` is being written: no frame follows, and it is told so."""
+    rig.ready()
+    rig.journal.after = lambda state: rig.sender.leave() if state == "sending" else None
+    identity = rig.do(CLOSE, 1.0)
+    assert "closed" not in rig.kinds()
+    assert rig.outcome(identity) == (CommandState.FAILED, Reason.SEND_FAILED)
+    assert rig.entry(identity).detail == "the agent stops"
