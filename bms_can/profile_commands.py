@@ -145,7 +145,8 @@ def _confirmation(
     default = ("*",) if code is CommandCode.FAULT_RESET else ()
     cleared = _alarm_keys(table, "alarms_cleared", default, alarms)
     conditions = tuple(names.condition(one) for one in table.tables("conditions"))
-    if not (statuses or cleared or conditions):
+    shown = cleared if code is CommandCode.FAULT_RESET else ()  # no alarm shows no contactor
+    if not (statuses or conditions or shown):
         table.wrong("", "nothing would prove this command")
     return Confirmation(
         statuses=statuses,

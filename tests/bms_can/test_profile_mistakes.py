@@ -332,6 +332,13 @@ WRONG: list[tuple[list[tuple[str, object]], list[str]]] = [
         [f"{CLOSING}.confirmed: nothing would prove this command"],
     ),
     (
+        [
+            (f"{CLOSING}.confirmed.operating_status", []),
+            (f"{CLOSING}.confirmed.alarms_cleared", "*"),
+        ],
+        [f"{CLOSING}.confirmed: nothing would prove this command"],
+    ),
+    (
         [("commands.fault_reset.confirmed.alarms_cleared", [])],
         ["commands.fault_reset.confirmed: nothing would prove this command"],
     ),
