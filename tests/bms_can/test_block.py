@@ -91,6 +91,7 @@ HEADS = st.one_of(
         st.sampled_from([b"\0\0\0", b"\0\0\1", b"\xff\xff\xff"]),
     ),
 )
+STEPS = st.one_of(st.integers(-(10**6), 10**6), st.integers(-(10**6), 10**9))
 USUAL = st.tuples(st.sampled_from(IDS), st.just(8), st.just(b"\0\0\0"))
 
 
@@ -105,13 +106,13 @@ def batches(draw: st.DrawFn) -> list[Message]:
     found = []
     for _ in range(count):
         word, length, rest = draw(HEADS if "head" in odd else USUAL)
-        steps = st.integers(-(10**6), 10**9) if "stamp" in odd else st.integers(0, 10**5)
-        stamp += draw(steps)
+        stamp += draw(STEPS if "stamp" in odd else st.integers(0, 10**5))
+        stamps = st.sampled_from([stamp] * 8 + [None, 5 * 10**8])  # none, and in 1970
         found.append(
             Message(
                 struct.pack("=IB3s", word, length, rest),
                 draw(st.binary(min_size=8, max_size=8)),
-                None if "stamp" in odd and draw(st.integers(0, 9)) == 0 else stamp,
+                draw(stamps) if "stamp" in odd else stamp,
                 draw(st.sampled_from([0, LOCAL, CONFIRM, TRUNCATED])) if "marks" in odd else own,
                 draw(st.sampled_from([16, 16, 15, 72])) if "size" in odd else 16,
                 draw(st.integers(0, 2**32 - 1)) if "dropped" in odd else None,
