@@ -203,6 +203,8 @@ def main() -> int:
         rows.append([name, f"{burst.cost:.2f}", *(f"{each.cost:.1f} %" for each in paced), lost])
     head = ["path", "burst us/frame", *(f"core at {name}" for name in BUS_RATES), "lost"]
     show("Live receive path", head, rows)
+    if any(each.lost for costs in found.values() for each in costs):
+        print("frames were lost: the machine was busy with other work; measure again")
     for ours in (FILTERED, UNFILTERED):
         verdict(found, ours)
     print(f"idle bus: {idle_pct(5.0):.2f} % of a core (goal 1)")

@@ -93,7 +93,7 @@ class SignalTable:
         self._samples: dict[str, Sample] = {}
         self._heard: dict[str, _Tally] = {}
         self._decode = decode
-        self._late: dict[str, Frame] = {}  # a message is in one of these two at the most
+        self._late: dict[str, Frame] = {}
         self._pages: dict[str, dict[int, tuple[Mapping[str, Sample], float]]] = {}
         self._watches: list[Watch] = []
 
@@ -153,8 +153,6 @@ class SignalTable:
         A message has several pages, each with signals of its own, so the newest is not enough; what
         is on more than one is taken from the newest, which stands last.
         """
-        if message in self._late:
-            self._catch_up(message)
         pages = self._pages.setdefault(message, {})
         pages.pop(id(samples), None)
         pages[id(samples)] = samples, at_s
@@ -186,6 +184,7 @@ class SignalTable:
                 watch.see(message, samples, frame, Signals(self._samples, self._heard_now()))
 
     def _catch_up_all(self) -> None:
+        """Take all that waits: a page of a message is newer than a whole frame of it."""
         for message in tuple(self._late):
             self._catch_up(message)
         for message in tuple(self._pages):

@@ -233,6 +233,17 @@ def test_a_batch_over_the_end_of_a_second() -> None:
     )
 
 
+def test_stamps_that_go_back_within_a_batch() -> None:
+    """The clock was set back by a millisecond while frames came: times never do."""
+    messages = [
+        each._replace(stamp=(each.stamp or 0) + step * 10**6)
+        for each, step in zip(usual(*range(4)), (0, 1, -1, 0), strict=True)
+    ]
+    times_s = [frame.at_s for frame in read(messages)]
+    assert times_s == sorted(times_s)
+    assert times_s[3] - times_s[0] == pytest.approx(0.003, abs=1e-6)
+
+
 def test_frames_without_stamps_are_new_also_after_some_with() -> None:
     """What the kernel wrote for an earlier batch counts no more."""
     reader = Scripted(fd_frames=False, tells_own=True)

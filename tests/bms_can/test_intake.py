@@ -141,6 +141,24 @@ def test_what_came_and_went_within_a_block_is_news(
     assert intake.table.heard()["BAU_State"].count == 7
 
 
+def test_a_watch_sees_every_frame_of_a_block(
+    loaded: tuple[Profile, Database], battery: Battery
+) -> None:
+    """A command waits for three frames in a row: each counts, with the values of its moment."""
+    profile, database = loaded
+    intake = Intake(profile, database)
+    words = ("closed", "closed", "open", "closed", "closed", "closed")
+    frames = [battery.frame("BAU_State", 1.0, contactor_status=each) for each in words]
+
+    def is_closed(signals: Signals, _now_s: float) -> bool:
+        return signals.samples["BAU_State.contactor_status"].raw == 1
+
+    watch = intake.table.watch(frozenset({"BAU_State"}), is_closed, 0.5)
+    intake.take_many(block_of(*frames))
+    assert intake.table.look(watch).streak == 3
+    assert list(intake.table.look(watch).frames) == frames[3:]
+
+
 def spoilt(battery: Battery, how: str) -> Frame:
     """Return a frame that must change nothing."""
     frame = battery.frame("BAU_State", 2.0, contactor_status="closed")

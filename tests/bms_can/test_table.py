@@ -282,15 +282,17 @@ def test_pages_that_wait_do_not_fill_the_memory() -> None:
     assert len(samples) == 2 * MOST_PAGES + 5
 
 
-def test_a_whole_frame_makes_the_pages_of_its_message_old() -> None:
-    """It brings all of their signals; and pages after it are taken after it."""
+@pytest.mark.parametrize("order", ["wp", "pw", "wpw", "pwp", "ppw", "wwp"])
+def test_whole_frames_and_pages_of_one_message(order: str) -> None:
+    """A whole frame brings all signals of its message, a page some: the newest of them counts."""
     table = SignalTable({"Cells": 1.0}, lambda frame: {"Cells.a": Sample(9, 9, frame.at_s)})
     page = {"Cells.a": Sample(1, 1, 0.0)}
-    for number in range(4):
-        if number % 2:
+    for number, kind in enumerate(order):
+        if kind == "w":
             table.postpone("Cells", frame(float(number)))
         else:
             table.refresh("Cells", page, frame(float(number)))
-        expected = Sample(9, 9, float(number)) if number % 2 else Sample(1, 1, float(number))
-        if number != 1:
-            assert table.snapshot().samples["Cells.a"] == expected
+    raw = 9 if order.endswith("w") else 1
+    last_s = float(len(order) - 1)
+    assert table.snapshot().samples["Cells.a"] == Sample(raw, raw, last_s)
+    assert table.snapshot().samples["Cells.a"] == Sample(raw, raw, last_s)
