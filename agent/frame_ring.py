@@ -81,7 +81,7 @@ class FrameRing:
 
     def take_many(self, frames: Sequence[Frame]) -> None:
         """Keep frames: the same as `take` with each."""
-        if isinstance(frames, Block):
+        if type(frames) is Block:
             self._chunk += _packed(frames)
             if len(self._chunk) >= CHUNK_BYTES:
                 self._seal(frames.at_s[-1])

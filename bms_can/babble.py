@@ -35,7 +35,7 @@ class Babble:
         """Take frames into account; `now_s`: time of this look [s]."""
         if self._since_s is None:
             self._since_s = now_s
-        if isinstance(frames, Block):
+        if type(frames) is Block:
             for key, places in frames.places.items():
                 self._counts[key] += len(places)
         else:

@@ -88,7 +88,7 @@ class Intake:
 
     def take_many(self, frames: Sequence[Frame]) -> bool:
         """Take frames in order: the same as `take` with each. Tell whether any was news."""
-        if isinstance(frames, Block):
+        if type(frames) is Block:
             with self.table.lock:
                 if not self.table.watched:
                     return self._take_block(frames)
