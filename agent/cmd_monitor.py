@@ -20,6 +20,7 @@ from bms_can.frame import frame_text
 PLAIN_SECONDS = 5.0
 PLAIN_WIDTH = 140
 HELP = "type to filter, Tab sorts, arrows scroll, Esc clears, Ctrl-C ends"
+SHORT_HELP = "type: filter  Tab: sort  arrows: scroll  Esc: clear  Ctrl-C: end"
 
 
 @dataclass(slots=True)
@@ -96,6 +97,8 @@ def _screen(
     width, height = size
     rows = monitor.rows(clock.monotonic_s(), wish.query, wish.sort)
     shown = f"filter: {wish.query or 'none'}   sorted by {wish.sort}   {HELP}"
+    if len(shown) > width:
+        shown = f"{wish.query or ''}   {SHORT_HELP}".strip()
     body = fitted(table(rows, width), width, height - 2, wish.skip)
     return [cut(title, width), *body, cut([Piece(shown, Style.FAINT)], width)]
 

@@ -8,6 +8,7 @@ systemd's credentials directory; never from this file and never from the environ
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from agent.config_env import apply_environment
@@ -26,6 +27,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 CREDENTIAL = "api-key"  # name of the key in systemd's credentials directory
 MOST_DEVICES = 16  # each has a few threads and a long poll
 _UID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NEARLY = 0.85  # python-can has data_bitrate and fd_bitrate, which are meant as they stand
 _KEY_WORDS = ("key", "api_key", "x_api_key", "secret", "token")
 
 
@@ -258,6 +260,8 @@ def _can(table: Table) -> CanConfig:
     for key, value in options.items():
         if isinstance(value, dict):
             table.wrong(key, "must not be a table")
+        elif meant := get_close_matches(key, named, n=1, cutoff=_NEARLY):
+            table.wrong(key, f'is not a known key; did you mean "{meant[0]}"?')
     return CanConfig(
         interface=table.text("interface"),
         channel=table.text("channel"),

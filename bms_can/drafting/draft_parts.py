@@ -4,10 +4,10 @@ from cantools.database.can import Signal
 
 from bms_can.database import Database
 from bms_can.drafting.draft_hints import sender_lines, tally_of
-from bms_can.drafting.guess import Candidate, alarm_groups, candidates
+from bms_can.drafting.guess import MOST_ALARM_BITS, Candidate, alarm_groups, candidates
 from bms_can.drafting.plan import Plan
 from bms_can.drafting.toml_text import comment, glob, listed, off, quoted
-from bms_can.drafting.vocabulary import COMMAND, MESSAGE_FOR, ROLES, words_of
+from bms_can.drafting.vocabulary import COMMAND, MESSAGE_FOR, NO_VALUE, ROLES, words_of
 from bms_can.examine.judge_bits import covering
 from bms_can.examine.stream import Stream
 from bms_can.layout import wire_length
@@ -89,6 +89,7 @@ def alarm_lines(plan: Plan) -> Part:
                 f"TODO: never zero in the log: {', '.join(always)}. Are they on, or is"
                 " 0 not their rest?"
             )
+        lines += _left_lines(plan, name, group)
         lines.append("")
     lines += _word_lines(plan)
     others = [f"{name} ({len(group)})" for name, group in groups.items() if name not in ours]
@@ -98,6 +99,24 @@ def alarm_lines(plan: Plan) -> Part:
         )
     asked = "Level of each alarm (1 to 3), and which of them keep the contactor open?"
     return lines, list(ours), [asked] if ours else []
+
+
+def _left_lines(plan: Plan, message: str, group: list[Candidate]) -> list[str]:
+    """Return what the names of a message and of its values leave open about its alarms."""
+    lines: list[str] = []
+    taken = {one.signal.name for one in group}
+    short = [s for s in plan.database.messages[message].signals if s.length <= MOST_ALARM_BITS]
+    left = [s.name for s in short if s.name not in taken and not s.is_multiplexer]
+    if ROLES["alarm"].wanted.search(words_of(message)) and left:
+        lines += comment(f"TODO: not taken, by their names: {', '.join(left)}. Are they alarms?")
+    for one in group:
+        for raw, choice in (one.signal.choices or {}).items():
+            if raw and NO_VALUE.search(words_of(str(choice))):
+                lines += comment(
+                    f"TODO: {raw} of {one.name} is named {choice!s}, and counts as active. If"
+                    f" it says nothing: [signals] {quoted(one.name)} = {{ sentinels = [{raw}] }}"
+                )
+    return lines
 
 
 def _word_lines(plan: Plan) -> list[str]:

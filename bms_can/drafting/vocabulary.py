@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import NamedTuple
 
-SPLIT = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[\u4e00-\u9fff]+")
+SPLIT = re.compile(r"So[CH](?![a-z])|[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[\u4e00-\u9fff]+")
 EVERYTHING = re.compile("")
 
 
@@ -77,6 +77,10 @@ STATE_WORDS: Mapping[int, re.Pattern[str]] = {
 }
 NOT_STATE = re.compile(
     r"(not|no|end|stop|finish|complete|ready|fault|error|pre|禁|完成)", re.IGNORECASE
+)
+NO_VALUE = re.compile(
+    r"\b(not (available|supported|valid)|n a|sna|snv|invalid|reserved|unknown)\b|无效|保留",
+    re.IGNORECASE,
 )
 POSITIVE_CHARGING = re.compile(
     r"(?<!dis)charg\w* *(is|=|:)? *positive|positive[^.;]{0,12}(?<!dis)charg|充电[为是]?正",

@@ -9,6 +9,8 @@ import pytest
 
 from agent.cli import main
 from agent.clock import SystemClock
+from agent.cmd_monitor import Wish, _screen
+from agent.monitor import Monitor
 from bms_can import simulator_bus
 from bms_can.bus import BusSettings, open_port
 from bms_can.profile_load import load_profile
@@ -55,6 +57,16 @@ def test_the_table_at_the_end(capsys: Capture) -> None:
     assert "total_voltage = 158.6 V" in shown
     assert "contactor_status" not in shown
     assert "\x1b" not in shown
+
+
+def test_a_narrow_terminal_says_how_to_end() -> None:
+    """80 columns are what a box's serial console has."""
+    width = 80
+    size = (width, 24)
+    *_, last = _screen(Monitor(None, None), Wish("", "id"), SystemClock(), [], size)
+    text = "".join(piece.text for piece in last)
+    assert text.endswith("Ctrl-C: end")
+    assert len(text) <= width
 
 
 def test_a_line_for_each_change(capsys: Capture) -> None:

@@ -300,3 +300,14 @@ def test_a_heartbeat_contradicts_read_only(write: Write) -> None:
     assert load(write(switched_on), {}).devices[0].heartbeat is True
     (found,) = mistakes(write(GOOD.replace("read_only = false", "heartbeat = true")))
     assert "heartbeat: sends frames: it needs read_only = false" in found
+
+
+def test_a_slip_in_a_bus_s_key_is_no_option_of_python_can(write: Write) -> None:
+    """python-can takes any word and ignores it: the bit rate would be none."""
+    can = 'interface = "slcan"\nchannel = "/dev/ttyACM0"\n'
+    slips = can + "bitrat = 250000\nfiltr = false\ndata_bitrate = 2000000\n"
+    device = '[[device]]\nuid = "a"\nprofile = "ess_bau"\n[device.can]\n'
+    told = "\n".join(mistakes(write(device + slips)))
+    assert 'can.bitrat: is not a known key; did you mean "bitrate"?' in told
+    assert 'can.filtr: is not a known key; did you mean "filter"?' in told
+    assert "data_bitrate" not in told

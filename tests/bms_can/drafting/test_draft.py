@@ -317,6 +317,9 @@ def test_names_with_signs_of_a_glob_mean_themselves() -> None:
         ("BMS_contactorState", "bms contactor state"),
         ("总电压V", "总电压 v"),
         ("HVBattCurr2", "hv batt curr 2"),
+        ("PackSoC", "pack soc"),
+        ("SoH", "soh"),
+        ("SocketTemp", "socket temp"),
     ],
 )
 def test_names_are_split_into_words(name: str, words: str) -> None:
@@ -355,3 +358,26 @@ def test_every_role_finds_its_signal_in_our_dbc() -> None:
         assert found or role == "state", role
         if role not in ("alarm", "state"):
             assert not re.search(r"alarm|fault|allowed|limit", found[0].name), role
+
+
+WARNING_DBC = """VERSION ""
+BS_:
+BU_: BMS
+BO_ 256 PackWarn: 8 BMS
+ SG_ W_OverTemp : 0|2@1+ (1,0) [0|3] "" Vector__XXX
+ SG_ F_Isolation : 2|2@1+ (1,0) [0|3] "" Vector__XXX
+ SG_ RC : 8|4@1+ (1,0) [0|15] "" Vector__XXX
+VAL_ 256 W_OverTemp 0 "Inactive" 1 "Active" 3 "NotAvailable" ;
+"""
+
+
+def test_what_a_message_of_alarms_has_besides_is_named(tmp_path: Path) -> None:
+    """A name that the words do not know is no reason to leave an alarm out without a word."""
+    path = tmp_path / "warn.dbc"
+    path.write_text(WARNING_DBC, encoding="utf-8")
+    text = draft(Plan(load(path), "warn.dbc", "warn"))
+    assert tomllib.loads(text)["alarms"][0]["signals"] == ["PackWarn.W_OverTemp"]
+    told = " ".join(text.replace("\n#", "").split())
+    assert "not taken, by their names: F_Isolation. Are they alarms?" in told
+    assert "3 of PackWarn.W_OverTemp is named NotAvailable" in told
+    assert '"PackWarn.W_OverTemp" = { sentinels = [3] }' in told
