@@ -37,7 +37,9 @@ def main(arguments: Namespace) -> int:
     for reason, count in sorted(bad.items()):
         _say(f"{arguments.log}: {count} lines without a data frame: {reason}")
     if decoded_frames < frames and not arguments.all:
-        _say(f"{arguments.log}: {frames - decoded_frames} of {frames} frames not decoded (--all)")
+        chosen = arguments.message or arguments.signal
+        why = "not chosen or not decoded" if chosen else "not decoded"
+        _say(f"{arguments.log}: {frames - decoded_frames} of {frames} frames {why} (--all)")
     return 0 if decoded_frames else EXIT_NOTHING
 
 

@@ -153,7 +153,8 @@ def ask(state_dir: Path, request: Mapping[str, object]) -> dict[str, object]:
     try:
         answer = json.loads(_exchange(path, json.dumps(request).encode() + b"\n"))
     except OSError as error:
-        raise NotRunning(f"no agent answers at {path}: {error}") from error
+        asked = "does bms-agent run, with this configuration?"
+        raise NotRunning(f"no agent answers at {path}: {error}; {asked}") from error
     except ValueError as error:
         raise NotRunning(f"{path} ended before its answer was complete") from error
     if not isinstance(answer, dict):

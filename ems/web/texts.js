@@ -60,6 +60,10 @@ const FIELDS = {
   voltage_diff: ["压差", "Voltage difference", "V"], temp_diff: ["温差", "Temperature difference", "℃"], cell_voltage: ["单体电压", "Cell voltages", "V"],
   cell_temp: ["单体温度", "Cell temperatures", "℃"], battery_stack_insulation_resistance: ["绝缘电阻", "Insulation resistance", "kΩ"],
   contactor_status: ["接触器（1闭 2开 3不一致）", "Contactor (1 closed, 2 open, 3 neither)", ""], cycles: ["循环次数", "Cycles", ""],
+  highest_voltage_pack: ["最高电压所在电池包", "Highest voltage: pack", ""], highest_voltage_id: ["最高电压单体编号", "Highest voltage: cell", ""],
+  lowest_voltage_pack: ["最低电压所在电池包", "Lowest voltage: pack", ""], lowest_voltage_id: ["最低电压单体编号", "Lowest voltage: cell", ""],
+  highest_temp_pack: ["最高温度所在电池包", "Highest temperature: pack", ""], highest_temp_id: ["最高温度测点编号", "Highest temperature: sensor", ""],
+  lowest_temp_pack: ["最低温度所在电池包", "Lowest temperature: pack", ""], lowest_temp_id: ["最低温度测点编号", "Lowest temperature: sensor", ""],
 };
 
 let chinese = (sessionStorage.getItem("ems-lang") || navigator.language || "en").startsWith("zh");

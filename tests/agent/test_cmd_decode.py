@@ -83,7 +83,8 @@ def test_json_has_full_numbers_and_nulls(log: Path, dbc: Path, capsys: Capture) 
 
 def test_filters(log: Path, dbc: Path, capsys: Capture) -> None:
     """By message, signal and channel."""
-    out, _ = decode(capsys, log, "--dbc", dbc, "--signal", "Pack.v*", "--channel", "can0")
+    out, err = decode(capsys, log, "--dbc", dbc, "--signal", "Pack.v*", "--channel", "can0")
+    assert "frames not chosen or not decoded (--all)" in err[-1]
     assert out[0] == "(1700006401.000000) can0 Pack  voltage=512.3 V"
     out, _ = decode(capsys, log, "--dbc", dbc, "--message", "Cells", "--channel", "can1")
     assert len(out) == 1

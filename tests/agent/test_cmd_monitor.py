@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from agent.bus_feed import BusFeed
 from agent.cli import main
 from agent.clock import SystemClock
 from agent.cmd_monitor import Wish, _screen
 from agent.monitor import Monitor
 from bms_can import simulator_bus
 from bms_can.bus import BusSettings, open_port
+from bms_can.frame import Frame
 from bms_can.profile_load import load_profile
 from bms_can.simulator import Simulator
 
@@ -69,13 +71,21 @@ def test_a_narrow_terminal_says_how_to_end() -> None:
     assert len(text) <= width
 
 
-def test_a_line_for_each_change(capsys: Capture) -> None:
+def test_a_line_for_each_change(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     """An alarm that comes is told with its value before and after."""
     with battery("monitor-2") as simulator:
         timer = threading.Timer(
             0.3, simulator.tell, [lambda pack: pack.raise_alarm("soc_low_alarm", 2)]
         )
-        timer.start()
+
+        class Feed(BusFeed):
+            """Raises the alarm when the monitor listens, however long its profile took to load."""
+
+            def frames(self) -> Iterator[Frame | None]:
+                timer.start()
+                yield from super().frames()
+
+        monkeypatch.setattr("agent.cmd_monitor.BusFeed", Feed)
         assert main(words("monitor-2", "--seconds", "0.7", "--changes")) == 0
         timer.join()
     lines = capsys.readouterr().out.splitlines()
