@@ -14,19 +14,20 @@ from agent.device import Device
 from agent.echoes import ECHO_S, LOST
 from agent.errors import JournalFailed
 from agent.gate import Box, Gate
-from agent.held_way import Seen, Way, no_proof
+from agent.held_way import LISTENS, Seen, Way, body_of, no_proof
 from agent.journal import Journal
 from agent.journal_rows import Stamp
 from bms_can.confirmation import effect_seen, missing_proof
 from bms_can.errors import FrameRefused, SendFailed
 from bms_can.frame import Frame
 from bms_can.held import HeldRequest
-from bms_can.held_plan import Asked, Ended, HeldPlan
+from bms_can.held_plan import Asked, HeldPlan
 from bms_can.interlocks import Situation, judge_hold, refusal
 from bms_can.profile import CommandCode
 
 RENEW_S = 0.05  # judged again so often: lock-out and status, not in each of 300 passes a second
 LISTEN_S = 1.0  # without another master, before the first frame
+ANEW_S = 5.0  # after so long without a frame of ours another master may have taken over
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # after a rest frame that did not come back
 LAST_FRAMES, LAST_S = 3, 0.8  # rest frames of an agent that ends, and the least time for them
 NOTE = "hold-ended"
@@ -159,10 +160,8 @@ class RequestSender:
         """Send what is due; return how long nothing is to be done [s]."""
         with self._lock:
             self._look_back(self._clock.monotonic_s())
-            foreign = self._device.control.foreign
-            silent = f"another master sent {foreign}" if foreign else ""
             cannot = self._cannot()
-            frame = self._request.due(self._clock.monotonic_s(), cannot, silent)
+            frame = self._request.due(self._clock.monotonic_s(), cannot, self._only_listens())
             if frame is not None:
                 self._send(frame)
             return self._request.wait_s(self._clock.monotonic_s())
@@ -189,6 +188,18 @@ class RequestSender:
         since = self._request.at_rest_since
         return since is None or since >= LAST_FRAMES
 
+    def _only_listens(self) -> str:
+        """Return why nothing may go out yet, as this thread sees it; after a long gap it listens anew."""
+        foreign = self._device.control.foreign
+        if foreign:
+            return f"another master sent {foreign}"
+        now_s, last_s = self._clock.monotonic_s(), self._request.last_s
+        if self._begun and last_s is not None:
+            begun_s = max(last_s, self._alone_since_s + LISTEN_S)
+            if now_s - begun_s > ANEW_S:
+                self._begun, self._alone_since_s = False, now_s
+        return "" if self._begun else LISTENS
+
     def _silent(self, situation: Situation) -> str:
         """Return why not even rest may go out."""
         if situation.foreign:
@@ -202,7 +213,7 @@ class RequestSender:
         if len(since) < len(required) or situation.status.disconnected:
             return "the battery is not heard yet"
         if situation.now_s - max(since_s, self._alone_since_s) < LISTEN_S:
-            return "listens for another master first"
+            return LISTENS
         self._begun = True
         return ""
 
@@ -276,7 +287,7 @@ class RequestSender:
         for ended in ends:
             try:
                 stamp, about = Stamp.of(self._clock), ended.command_id
-                self._journal.note(NOTE, stamp, _body(ended), self._device.uid, about)
+                self._journal.note(NOTE, stamp, body_of(ended), self._device.uid, about)
             except JournalFailed:
                 return
             with self._lock:
@@ -287,13 +298,3 @@ class RequestSender:
 def _stops(situation: Situation) -> str:
     """Return why nothing but rest may go out."""
     return f"local lock-out: {situation.lockout}" if situation.lockout else situation.journal
-
-
-def _body(ended: Ended) -> Mapping[str, object]:
-    return {
-        "command": ended.command_id,
-        "reason": ended.reason,
-        "held_s": round(ended.held_s, 3),
-        "proven": ended.proven,
-        "at_s": round(ended.at_s, 6),
-    }

@@ -1,11 +1,15 @@
-"""What becomes of frames of a held request: on the way back from the bus, and for a command."""
+"""What becomes of frames of a held request: back from the bus, for a command, in the journal."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent.device import Device
 from agent.echoes import ECHO_S, LONGEST_LOOK_S, LONGEST_WAIT_S
 from bms_can.control import ControlPort
 from bms_can.frame import Frame
+from bms_can.held_plan import Ended
+
+LISTENS = "listens for another master first"
 
 
 def no_proof(device: Device) -> str:
@@ -52,3 +56,14 @@ class Seen:
     refused: str
     returned: bool | None
     in_force: bool
+
+
+def body_of(ended: Ended) -> Mapping[str, object]:
+    """Return the end of a hold as a row of the journal has it."""
+    return {
+        "command": ended.command_id,
+        "reason": ended.reason,
+        "held_s": round(ended.held_s, 3),
+        "proven": ended.proven,
+        "at_s": round(ended.at_s, 6),
+    }

@@ -38,6 +38,7 @@ class HeldRequest:
         on_way: a frame that has not come back yet.
         ends: holds that are over, oldest first, until the owner takes them.
         last_end: the newest of them.
+        last_s: when the newest frame went out [s]; None before the first.
         sent_frames, skipped: frames so far, and periods in which none went out though one was due.
         at_rest_since: frames since the last closed one; None before the first closed one.
     """
@@ -48,12 +49,12 @@ class HeldRequest:
         self.on_way: Frame | None = None
         self.ends: deque[Ended] = deque(maxlen=KEPT_ENDS)
         self.last_end: Ended | None = None
+        self.last_s: float | None = None
         self.sent_frames = self.skipped = 0
         self.at_rest_since: int | None = None
         self._asked: Asked | None = None
         self._renewed_s: float | None = None
         self._silent = self._breaks = self._stops = NEVER
-        self._last_s: float | None = None
         self._next_s: float | None = None
         self._paused_until_s = float("-inf")
         self._on_way_of: Asked | None = None
@@ -155,7 +156,7 @@ class HeldRequest:
     def sent(self, frame: Frame, now_s: float) -> None:
         """The bus took a frame; `now_s`: after the send [s]."""
         self.sent_frames += 1
-        self._last_s, self.on_way = frame.at_s, frame
+        self.last_s, self.on_way = frame.at_s, frame
         if now_s - frame.at_s > GRID * self.plan.period_s and self._next_s is not None:
             self._next_s = now_s + self.plan.period_s  # it left late: the next one moves, too
         hold, asked = self.hold, self._asked
@@ -247,9 +248,9 @@ class HeldRequest:
 
     def _gap(self, now_s: float) -> str:
         """Return that the last frame is too long ago for the BMS to have heard one request."""
-        if self._last_s is None:
+        if self.last_s is None:
             return "no frame went out before it"
-        gap_s = now_s - self._last_s
+        gap_s = now_s - self.last_s
         late = gap_s > MOST_PERIODS * self.plan.period_s
         return f"no frame for {gap_s:.2f} s" if late else ""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import JournalFailed
-from agent.held import LAST_FRAMES, LISTEN_S
+from agent.held import ANEW_S, LAST_FRAMES, LISTEN_S
 from bms_can.commands import CommandState, Reason
 from bms_can.errors import SendFailed
 from bms_can.held import LEASE_S
@@ -452,3 +452,34 @@ def test_what_people_see(rig: HeldRig) -> None:
     facts = rig.sender.facts()
     assert (facts["asks"], facts["command"]) == ("rest", "")
     assert "local lock-out" in str(facts["last_end"])
+
+
+def test_after_a_long_gap_it_listens_anew(rig: HeldRig) -> None:
+    """Another master may have taken over while the process stood still."""
+    rig.hold()
+    rig.freeze(ANEW_S + 1.0)
+    after_s = rig.clock.monotonic_s()
+    rig.run(LISTEN_S - 0.1)
+    assert rig.requests(after_s) == []
+    rig.run(5.0)
+    assert rig.kinds(after_s) == {"rest"}
+
+
+def test_who_took_over_during_a_long_gap_is_not_disturbed(rig: HeldRig) -> None:
+    """Its first frame in the second of listening silences us."""
+    rig.ready()
+    rig.freeze(ANEW_S + 1.0)
+    after_s = rig.clock.monotonic_s()
+    rig.run(0.5)
+    rig.hear(FOREIGN._replace(at_s=rig.clock.monotonic_s()))
+    rig.run(5.0)
+    assert rig.requests(after_s) == []
+
+
+def test_a_short_gap_is_followed_by_rest_at_once(rig: HeldRig) -> None:
+    """A battery whose timing watch is off would else stay closed for a second more."""
+    rig.hold()
+    rig.freeze(ANEW_S / 2)
+    after_s = rig.clock.monotonic_s()
+    rig.run(0.3)
+    assert rig.kinds(after_s) == {"rest"}
