@@ -189,7 +189,7 @@ class RequestSender:
         return since is None or since >= LAST_FRAMES
 
     def _only_listens(self) -> str:
-        """Return why nothing may go out yet, as this thread sees it; after a long gap it listens anew."""
+        """Return why nothing may go out yet; after a long gap of ours it listens anew."""
         foreign = self._device.control.foreign
         if foreign:
             return f"another master sent {foreign}"
