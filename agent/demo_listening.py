@@ -6,7 +6,7 @@ carried no frame but the battery's own.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.demo_operator import Operator
 from agent.demo_story import (
@@ -126,9 +126,9 @@ def play_for(
     """Return the story that fits a battery: with commands, or listening only."""
     if profile.commands:
         warning, fault = alarms_of(profile)
-        hears = profile.held is not None
-        words = {"warning": warning, "fault": fault}
-        return Play(operator, simulator, wait, now_s, **words, hears_requests=hears)
+        play = Play(operator, simulator, wait, now_s, warning=warning, fault=fault)
+        can_reset = CommandCode.FAULT_RESET in profile.commands
+        return replace(play, hears_requests=profile.held is not None, can_reset=can_reset)
     return Listening(operator, simulator, wait, now_s, profile)
 
 

@@ -46,6 +46,7 @@ class Play:
         now_s: monotonic clock [s].
         warning, fault: alarms of this battery: one that does not open it, one that does.
         hears_requests: it must have heard regular requests for a while before it can be closed.
+        can_reset: its profile has a fault reset; without one no fault is latched in the story.
     """
 
     operator: Operator
@@ -55,6 +56,7 @@ class Play:
     warning: str = field(default=WARNING, kw_only=True)
     fault: str = field(default=FAULT, kw_only=True)
     hears_requests: bool = field(default=False, kw_only=True)
+    can_reset: bool = field(default=True, kw_only=True)
 
     def story(self) -> Iterator[Line]:
         """Play all steps and yield what happens.
@@ -78,6 +80,11 @@ class Play:
         yield self._see("one alarm", operating_status=2, alarm_status=1)
         self.simulator.tell(lambda pack: pack.clear_alarm(self.warning))
         yield self._see("no alarm", operating_status=2, alarm_status=0)
+        if self.can_reset:
+            yield from self._fault()
+        yield from self._command("Open the contactor", OPEN, operating_status=1)
+
+    def _fault(self) -> Iterator[Line]:
         yield Line("step", "A fault is latched: the battery opens by itself")
         self.simulator.tell(lambda pack: pack.raise_alarm(self.fault, 3, latched=True))
         yield self._see("open, one alarm", operating_status=1, alarm_status=1)
@@ -87,7 +94,6 @@ class Play:
         yield from self._command(
             "Close again: a new decision, a new command", CLOSE, operating_status=2
         )
-        yield from self._command("Open the contactor", OPEN, operating_status=1)
 
     def _battery(self, text: str, action: Callable[[Pack], None], status: int) -> Iterator[Line]:
         yield Line("step", text)

@@ -103,6 +103,17 @@ def test_a_good_battery_plays_the_whole_story() -> None:
     assert all(f'"command": {command}' in curls for command in (1, 2, 3))
 
 
+def test_a_battery_without_a_reset_is_given_no_fault_to_reset() -> None:
+    """A profile gives the commands that the battery knows; its story asks for no other."""
+    stage = Stage()
+    play = Play(stage, stage.simulator, stage.wait, lambda: stage.now_s, can_reset=False)
+    found = list(play.story())
+    curls = " ".join(line.text for line in found if line.kind == "curl")
+    assert '"command": 1' not in curls
+    assert not any("fault" in line.text for line in found if line.kind == "step")
+    assert stage.status()["operating_status"] == 1
+
+
 def test_a_status_that_does_not_come_is_named() -> None:
     """What the platform shows, what was awaited, and how long it was awaited."""
     stage = Stage()
