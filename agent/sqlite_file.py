@@ -27,6 +27,7 @@ _PRAGMAS = (
     f"PRAGMA busy_timeout = {_BUSY_MS}",
     "PRAGMA synchronous = FULL",
     "PRAGMA wal_autocheckpoint = 256",
+    "PRAGMA cache_size = -256",  # KiB; the default of 2 MB fills in days, and looks like a leak
     f"PRAGMA journal_size_limit = {MIB}",
     "PRAGMA trusted_schema = OFF",
     "PRAGMA cell_size_check = ON",
