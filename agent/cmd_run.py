@@ -51,9 +51,10 @@ def _run(system: System) -> int:
 
 
 def set_up_logging(level: str, redact: logging.Filter) -> None:
-    """Log to stderr with journald's priority prefix; no line holds a key."""
+    """Log to stderr, with journald's priority prefix but on a terminal; no line holds a key."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_Journald("%(message)s"))
+    people = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(people if sys.stderr.isatty() else _Journald("%(message)s"))
     handler.addFilter(redact)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 

@@ -1,7 +1,19 @@
-"""`python -m ems` is `ems-server`."""
+"""`ems-server`, also as `python -m ems`."""
 
 import sys
 
-from ems.cli import main
+INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
-sys.exit(main())
+
+def main() -> int:
+    """Run the command line; Ctrl-C ends it without a traceback, also while modules are loaded."""
+    try:
+        from ems.cli import main as run  # noqa: PLC0415 - the import is what may be interrupted
+
+        return run()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

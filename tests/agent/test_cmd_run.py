@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +91,23 @@ def test_lines_for_journald(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(lines) > 7
     assert all(line.startswith("<3>") for line in lines[5:])
     assert lines[-1].startswith("<3>ValueError: ")
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """See io."""
+        return True
+
+
+def test_lines_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal a line begins with the time and says how grave it is."""
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    set_up_logging("info", HideSecrets(Secret(KEY)))
+    logging.getLogger("agent.test").warning("text")
+    assert re.fullmatch(r"\d{4}-\S+ \S+ WARNING agent.test: text\n", stream.getvalue())
 
 
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
