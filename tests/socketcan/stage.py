@@ -168,14 +168,12 @@ class Stage:
         healthy_s: float | None,
         late: int = 0,
         note: str = "",
-        *,
-        limit_s: float = HEALTHY_S,
     ) -> None:
         """Put a line into the table, and hold the limits of issue 5 against it."""
         TABLE.append(Row(fault, withdrawn_s, healthy_s, late, note))
         assert self.agent.poll() is None, self.words()
         assert withdrawn_s is None or withdrawn_s <= WITHDRAWN_S, self.words()
-        assert healthy_s is None or healthy_s <= limit_s, self.words()
+        assert healthy_s is None or healthy_s <= HEALTHY_S, self.words()
         assert late == 0, TABLE[-1]
 
 

@@ -122,8 +122,8 @@ def test_queue_overrun(scene: Stage) -> None:
     assert lost > 0
     scene.healthy(VCAN, time.monotonic())
     note = f"{got} read, {lost} counted lost"
-    # The 22,000 frames that wait are read first; this guest takes 10 to 70 us for each.
-    scene.row("vcan: receive queue overrun", None, healthy_s, 0, note, limit_s=6.0)
+    # The 22,000 frames that wait are read first, as blocks: some 4 us for each in this guest.
+    scene.row("vcan: receive queue overrun", None, healthy_s, 0, note)
     said = got + lost - 40_001  # by the battery, some 52 frames a second, until all was read
     assert 0 <= said < 60 * (healthy_s + 1.0)
 
