@@ -5,8 +5,8 @@ from functools import cached_property
 
 from bms_can.database import Database, cycle_time_ms
 from bms_can.drafting.guess import Candidate, best, candidates, contactor_values
+from bms_can.drafting.sign_words import positive_means
 from bms_can.drafting.support import Polarity, Sign, flowing_while, polarity_of, sign_of
-from bms_can.drafting.vocabulary import POSITIVE_CHARGING, POSITIVE_DISCHARGING
 from bms_can.examine.examination import Examination
 from bms_can.examine.judge_ids import is_steady
 from bms_can.examine.stream import Stream, StreamKey
@@ -110,16 +110,24 @@ class Plan:
         """What speaks for the sign of the current; never used without a person."""
         if self.current is None:
             return Sign("", 0.0, "no current")
-        text = self.current.signal.comment or ""
-        if POSITIVE_DISCHARGING.search(text):
-            return Sign("discharging", 0.9, f'comment "{text}"')
-        if POSITIVE_CHARGING.search(text):
-            return Sign("charging", 0.9, f'comment "{text}"')
+        text, heard = self.current.signal.comment or "", self._sign_heard(self.current)
+        said = positive_means(text)
+        if not said:
+            return heard
+        if not heard.positive:
+            return Sign(said, 0.9, f'comment "{text}"')
+        why = f'comment "{text}"; {heard.why}'
+        if heard.positive != said:
+            return Sign("", 0.0, f"{why}: the two contradict each other")
+        return Sign(said, 0.9, why)
+
+    def _sign_heard(self, current: Candidate) -> Sign:
+        """Return what the log says about the sign."""
         if self.seen is None or self.seen.evidence.dbc is None:
             return Sign("", 0.0, "no log")
         voltage = self.best("total_voltage")
         name = None if voltage is None else voltage.name
-        return sign_of(self.seen.evidence.dbc, self.channel, self.current.name, name)
+        return sign_of(self.seen.evidence.dbc, self.channel, current.name, name)
 
     def contactor_meaning(self, one: Candidate) -> tuple[list[str | int], list[str | int], str]:
         """Return the values that mean closed, those that mean open, and why; empty: not known."""

@@ -82,10 +82,3 @@ NO_VALUE = re.compile(
     r"\b(not (available|supported|valid)|n a|sna|snv|invalid|reserved|unknown)\b|无效|保留",
     re.IGNORECASE,
 )
-POSITIVE_CHARGING = re.compile(
-    r"(?<!dis)charg\w* *(is|=|:)? *positive|positive[^.;]{0,12}(?<!dis)charg|充电[为是]?正",
-    re.IGNORECASE,
-)
-POSITIVE_DISCHARGING = re.compile(
-    r"discharg\w* *(is|=|:)? *positive|positive[^.;]{0,12}discharg|放电[为是]?正", re.IGNORECASE
-)

@@ -381,3 +381,17 @@ def test_what_a_message_of_alarms_has_besides_is_named(tmp_path: Path) -> None:
     assert "not taken, by their names: F_Isolation. Are they alarms?" in told
     assert "3 of PackWarn.W_OverTemp is named NotAvailable" in told
     assert '"PackWarn.W_OverTemp" = { sentinels = [3] }' in told
+
+
+@pytest.mark.parametrize(("said", "positive"), [("charged", "charging"), ("discharged", "")])
+def test_comment_and_log_must_not_contradict(
+    seen: Examination, said: str, positive: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log speaks for charging: a comment that says the same adds to it, another voids both."""
+    plan = planned(seen)
+    assert plan.current is not None
+    text = f"positive while the battery is {said}"
+    monkeypatch.setattr(plan.current.signal, "comment", text)
+    assert plan.sign.positive == positive
+    assert text in plan.sign.why
+    assert "correlation" in plan.sign.why
