@@ -18,7 +18,12 @@ from agent.payload import Envelope, read_envelope
 
 _OK = 200
 _REDIRECTS = range(300, 400)
-_KEY = frozenset({401, 403})
+_KEY = {
+    401: "the platform does not accept the key; look at [platform] key_file of agent.toml and at"
+    " the key in that file",
+    403: "the key may not do this; its role must be device and it must cover this device: look at"
+    " the key in [platform] key_file of agent.toml",
+}
 _TOO_MANY = 429
 _REQUEST_TIMEOUT = 408
 _SERVER = range(500, 600)
@@ -77,7 +82,7 @@ def failure(answer: Answer) -> CloudError:
     if status in _REDIRECTS:
         return CloudNonsense(f"HTTP {status}: a redirect; captive portal or wrong url")
     if status in _KEY:
-        return CloudRefusedKey(f"HTTP {status}")
+        return CloudRefusedKey(f"HTTP {status}: {_KEY[status]}")
     if status in _CLIENT:
         return _refusal(answer)
     return CloudNonsense(f"HTTP {status} is no answer of the platform")

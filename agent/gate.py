@@ -136,7 +136,10 @@ class Gate:
         age = "" if check.age_s is None else f", {check.age_s:.3f} s old"
         if check.reason is Reason.LOCAL_LOCKOUT:
             return f"local lock-out: {check.value}"
-        return f"{check.rule}: {check.subject} is {check.value}{age}; wanted {check.wanted}"
+        if check.reason is Reason.READ_ONLY:  # the reason stands before it wherever it is shown
+            return check.value
+        subject = "" if check.subject == check.rule else f"{check.subject} is "
+        return f"{check.rule}: {subject}{check.value}{age}; wanted {check.wanted}"
 
 
 def sent_before(journal: Journal, device_uid: str, clock: Clock) -> list[Sent]:

@@ -177,11 +177,18 @@ def _find(journal: Journal, asked: str) -> str:
     ids = [entry.command.id for entry in journal.recent(MOST_COMMANDS)]
     found = [each for each in ids if each.startswith(asked)]
     if not found:
-        raise BadRequest(f'no command has an id that starts with "{asked}"')
+        raise BadRequest(f'no command has an id that starts with "{asked}"{_meant(asked)}')
     if len(found) > 1:
         named = ", ".join(found[:MOST_NAMED]) + (", ..." if len(found) > MOST_NAMED else "")
         raise BadRequest(f'{len(found)} commands have an id that starts with "{asked}": {named}')
     return found[0]
+
+
+def _meant(asked: str) -> str:
+    """Return the question that may have been meant: `close` for `close_contactor`."""
+    found = [key for key in COMMAND_KEYS if asked and asked.lower() in key]
+    meant = " or ".join(found)
+    return f"; would a command be allowed now? `bms-agent why {meant} ...`" if found else ""
 
 
 def _recording(folder: Path, command_id: str) -> Answer | None:

@@ -20,6 +20,15 @@ def test_code_zero_with_401_is_no_success() -> None:
         judge(Answer(401, JSON, '{"code":0,"message":"API Key无效"}'.encode()))
 
 
+@pytest.mark.parametrize(("status", "words"), [(401, "does not accept the key"), (403, "role")])
+def test_a_refused_key_says_where_to_look(status: int, words: str) -> None:
+    """The text stands behind "cannot report": a person must find the file from it."""
+    said = str(failure(Answer(status, JSON, b"")))
+    assert said.startswith(f"HTTP {status}: ")
+    assert words in said
+    assert "[platform] key_file" in said
+
+
 def test_refusals_keep_the_platform_s_words() -> None:
     """Code, message and data reach the log."""
     body = '{"code":140008,"message":"该设备ID对应的ems设备未找到","data":"BAT"}'.encode()

@@ -8,12 +8,13 @@ from typing import NamedTuple, cast
 import pytest
 
 from agent.errors import JournalFailed
-from agent.gate import CLOSE_MAY_COME_S, REMEMBERED, Box, sent_before
+from agent.gate import CLOSE_MAY_COME_S, REMEMBERED, Box, Gate, sent_before
 from agent.journal_rows import Stamp
 from bms_can.commands import CommandState, Reason
 from bms_can.interlocks import Sent
 from bms_can.profile import CommandCode
-from tests.agent.rig import CLOSE, OPEN, RESET, Rig, quick_profile, quick_rig, with_rules
+from bms_can.situation import Check
+from tests.agent.rig import CLOSE, OPEN, RESET, Rig, quick_profile, quick_rig, warm_rig, with_rules
 
 S, R = CommandState, Reason
 
@@ -119,6 +120,20 @@ def refused(rig: Rig, code: CommandCode) -> tuple[str, dict[str, object]]:
     verdicts = rig.event(identity, S.REJECTED).evidence["interlocks"]
     found = cast("list[dict[str, object]]", verdicts)
     return identity, next(verdict for verdict in found if not verdict["passed"])
+
+
+def test_read_only_is_said_once(tmp_path: Path) -> None:
+    """The reason says it; the words beside it only say why."""
+    rig = warm_rig(tmp_path, read_only=True)
+    identity, _ = refused(rig, CLOSE)
+    entry = rig.entry(identity)
+    assert (entry.reason, entry.detail) == (R.READ_ONLY, "listen only")
+
+
+def test_a_rule_named_like_its_subject_is_said_once() -> None:
+    """No "lost frames: lost frames is ..."."""
+    check = Check("journal", False, R.JOURNAL_FAILED, "journal", "disk full", None, "in order")  # noqa: FBT003 - field of a tuple
+    assert Gate.words(check) == "journal: disk full; wanted in order"
 
 
 @EACH

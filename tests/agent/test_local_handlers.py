@@ -240,6 +240,14 @@ def test_an_unknown_id(ask_cold: Ask) -> None:
         ask_cold("events", id="nope")
 
 
+@pytest.mark.parametrize("asked", ["close", "Close", "contactor", "reset"])
+def test_a_command_s_name_in_short_gets_a_hint(ask_cold: Ask, asked: str) -> None:
+    """`why close` means no id: the whole name is told."""
+    whole = "fault_reset" if asked == "reset" else "close_contactor"
+    with pytest.raises(BadRequest, match=f"no command has an id .* why {whole}"):
+        ask_cold("events", id=asked)
+
+
 def test_recording_of_a_command(cold: Rig, ask_cold: Ask) -> None:
     """A command's raw frames are named: none, being written, complete."""
     accept(cold.journal, cold, "c1")

@@ -148,3 +148,11 @@ def test_unknown_never_looks_like_powered_down() -> None:
     css = source("fleet.css")
     assert "repeating-linear-gradient" in css.partition(".status.unknown {")[2].partition("}")[0]
     assert "gradient" not in css.partition(".status.s1 {")[2].partition("}")[0]
+
+
+def test_a_rung_of_the_ladder_breaks_inside_no_word() -> None:
+    """It is as wide as its text and goes to the next row as a whole."""
+    rung = source("fleet.css").split(".ladder li {", 1)[1].partition("}")[0]
+    assert "min-width: max-content" in rung
+    assert "white-space: nowrap" in rung
+    assert "overflow-wrap" not in rung
