@@ -18,14 +18,19 @@ def _add_decode(commands: "Commands[argparse.ArgumentParser]") -> None:
         "examples:\n"
         "  bms-agent decode candump.log --dbc my.dbc\n"
         "  bms-agent decode candump.log.gz --dbc my.dbc --message BMS_Pack --json\n"
-        "  bms-agent decode candump.log --dbc my.dbc --signal 'BMS_CellMux.*'"
+        "  bms-agent decode candump.log --dbc my.dbc --signal 'BMS_CellMux.*'\n"
+        "  bms-agent decode candump.log --dbc my.dbc --signal '*elay*' --changes"
     )
     decode = command(commands, "decode", text, example)
     decode.add_argument(
         "log", type=Path, help="candump text, also .gz .xz .zst; asc, blf, trc, csv"
     )
     _add_choice(decode)
-    decode.add_argument("--all", action="store_true", help="show frames that the DBC has not, too")
+    which = decode.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_true", help="show frames that the DBC has not, too")
+    which.add_argument(
+        "--changes", action="store_true", help="a line for each change of a signal: old -> new"
+    )
     decode.add_argument("--json", action="store_true", help="one JSON object a line")
     decode.set_defaults(module="agent.cmd_decode")
 

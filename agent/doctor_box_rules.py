@@ -165,6 +165,13 @@ def _says_agent(held: bool, facts: AgentFacts) -> str:  # noqa: FBT001 - the fac
     return "runs and answers" if facts.answers else f"runs, but does not answer: {facts.words}"
 
 
+# What a call ended with stands until it is tried again: up to RULES of agent.retry later.
+_LAST_CALL = (
+    "the last try's words, up to 15 min old (after HTTP 429 65 min); if platform above is ok, the"
+    " next try ends it, else see there; journalctl -u bms-agent"
+)
+
+
 def _trouble(check: str, key: str, verdict: Verdict, mend: str) -> Rule[AgentFacts]:
     """Return the rule that a text of the running agent must be empty."""
     return Rule(
@@ -219,9 +226,9 @@ AGENT_RULES: Sequence[Rule[AgentFacts]] = (
         "find it, stop it, then bms-agent unlatch {config}",
     ),
     _trouble("journal", "journal", FAIL, "free the disk; bms-agent verify {config}"),
-    _trouble("reports", "sync_trouble", WARN, "see platform above; journalctl -u bms-agent"),
-    _trouble("command poll", "poll_trouble", WARN, "see platform above; journalctl -u bms-agent"),
-    _trouble("results", "deliver_trouble", WARN, "see platform above; journalctl -u bms-agent"),
+    _trouble("reports", "sync_trouble", WARN, _LAST_CALL),
+    _trouble("command poll", "poll_trouble", WARN, _LAST_CALL),
+    _trouble("results", "deliver_trouble", WARN, _LAST_CALL),
 )
 
 

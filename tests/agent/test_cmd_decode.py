@@ -129,3 +129,48 @@ def test_values_are_those_of_cantools(capsys: Capture) -> None:
             compared += value is not None
         assert shown["signals"].keys() == expected.keys()
     assert compared > 1000
+
+
+@pytest.fixture
+def switching(tmp_path: Path) -> Path:
+    """Give a log with repeats, a change, an impossible value and two buses."""
+    states = [(1, 0, 5), (2, 0, 5), (3, 1, 5), (4, 1, 255), (5, 0, 6)]
+    frames = [line(at_s, pack(state=state, soc=soc)) for at_s, state, soc in states]
+    other = [line(4.5, pack(state=1), "can1"), line(4.7, pack(state=1), "can1")]
+    return write_log(tmp_path / "c.log", [*frames[:4], *other, frames[4], line(6, "100#00")])
+
+
+def test_changes_are_a_line_each(switching: Path, dbc: Path, capsys: Capture) -> None:
+    """The first value and each other one after it, in the order of the log, each bus by itself."""
+    words = ("--signal", "state", "--signal", "soc", "--changes")
+    out, err = decode(capsys, switching, "--dbc", dbc, *words)
+    assert out == [
+        "(1700006401.000000) can0 Pack.soc  - -> 5 %",
+        "(1700006401.000000) can0 Pack.state  - -> idle",
+        "(1700006403.000000) can0 Pack.state  idle -> charge",
+        "(1700006404.000000) can0 Pack.soc  5 % -> ? (raw 255)",
+        "(1700006404.500000) can1 Pack.soc  - -> 0 %",
+        "(1700006404.500000) can1 Pack.state  - -> charge",
+        "(1700006405.000000) can0 Pack.soc  ? (raw 255) -> 6 %",
+        "(1700006405.000000) can0 Pack.state  charge -> idle",
+    ]
+    assert err == [f"{switching}: 1 of 8 frames not chosen or not decoded"]
+
+
+def test_changes_as_json(switching: Path, dbc: Path, capsys: Capture) -> None:
+    """Numbers and names apart; the first has no `old`, what is not believed is null."""
+    words = ("--channel", "can0", "--changes", "--json")
+    out, _ = decode(capsys, switching, "--dbc", dbc, "--signal", "s*", *words)
+    first, named, changed, doubted, *_ = [json.loads(each) for each in out]
+    assert first == {"time": 1700006401.0, "channel": "can0", "signal": "Pack.soc", "new": 5}
+    assert (named["new"], named["new_name"]) == (0, "idle")
+    assert (changed["old"], changed["new"]) == (0, 1)
+    assert (changed["old_name"], changed["new_name"]) == ("idle", "charge")
+    assert (doubted["old"], doubted["new"]) == (5, None)
+
+
+def test_changes_show_no_undecoded_frames(log: Path, dbc: Path) -> None:
+    """--all has nothing to say beside --changes."""
+    with pytest.raises(SystemExit) as ended:
+        main(["decode", str(log), "--dbc", str(dbc), "--changes", "--all"])
+    assert ended.value.code == 2

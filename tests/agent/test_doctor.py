@@ -29,7 +29,8 @@ from agent.doctor_facts import (
 from agent.doctor_heard_rules import HEARD_RULES
 from agent.doctor_listen import Recording, judge_recording
 from agent.doctor_look import fits
-from agent.errors import CloudError
+from agent.errors import CloudError, CloudThrottled
+from agent.retry import RETRY_AFTER_CAP_S, RULES
 from agent.sqlite_file import MIB
 from bms_can.frame import Frame
 from bms_can.link import LinkState
@@ -288,6 +289,17 @@ def test_what_the_running_agent_says(check: str, said: dict[str, Any], verdict: 
     found = {finding.check: finding for finding in examine(AGENT_RULES, facts)}[check]
     assert found.verdict is verdict
     assert found.said.startswith("B: ")
+
+
+@pytest.mark.parametrize("key", ["sync_trouble", "poll_trouble", "deliver_trouble"])
+def test_a_trouble_of_a_call_is_told_to_be_the_last_try_s(key: str) -> None:
+    """It may be over: the text names the longest wait, which is the one of the retry rules."""
+    facts = replace(AGENT, devices={"A": {key: "HTTP 500"}})
+    found = next(each for each in examine(AGENT_RULES, facts) if each.verdict is WARN)
+    longest_min = max(rule.cap_s for rule in RULES.values()) / 60
+    throttled_min = (RULES[CloudThrottled].cap_s + RETRY_AFTER_CAP_S) / 60
+    words = f"up to {longest_min:g} min old (after HTTP 429 {throttled_min:g} min)"
+    assert words in found.mend
 
 
 def test_a_bus_without_trouble_is_well() -> None:
