@@ -1,6 +1,7 @@
 """The whole system in one process, from seeds: `python -m bench.simulate --steps N --seed S`.
 
-Runs worlds of some 2,500 steps each, with seeds S, S + 1, ... until N steps are done. Each broken
+Runs worlds of some 2,500 steps each, with seeds S, S + 1, ... until N steps are done; one in
+four has a held request, the others not, unless `--kind` says otherwise. Each broken
 promise is printed with its seed, its step and the way to run it again; then the exit code is 1.
 """
 
@@ -9,6 +10,7 @@ import sys
 import time
 
 from tests.simulation.episodes import many
+from tests.simulation.kinds import KINDS
 
 
 def main() -> int:
@@ -18,9 +20,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--episodes", type=int, help="exactly so many worlds")
+    parser.add_argument("--kind", choices=sorted(KINDS), default="", help="else the seeds choose")
     asked = parser.parse_args()
     began_s = time.perf_counter()
-    total = many(asked.seed, asked.steps, episodes=asked.episodes, jobs=asked.jobs, say=print)
+    total = many(
+        asked.seed,
+        asked.steps,
+        episodes=asked.episodes,
+        jobs=asked.jobs,
+        say=print,
+        kind=asked.kind,
+    )
     took_s = time.perf_counter() - began_s
     print(f"{total.steps} steps in {took_s:.1f} s ({total.steps / took_s:.0f} a second)")
     print(f"{total.episodes} worlds, {total.simulated_s / 3600:.1f} h of their time")

@@ -49,15 +49,28 @@ class Noise:
 class Battery:
     """A pack with its bus.
 
+    Args:
+        parts: profile and database of the battery.
+        link: the interface of the box on that bus.
+        random: a source of chance.
+        now_s: start [s].
+        control_id: never babbled.
+
     Attributes:
         noise: the state of the bus.
         simulator: the pack's own computer.
     """
 
     def __init__(
-        self, profile: Profile, database: Database, link: Link, random: Random, now_s: float
+        self,
+        parts: tuple[Profile, Database],
+        link: Link,
+        random: Random,
+        now_s: float,
+        control_id: int = CONTROL_ID,
     ) -> None:
-        self._parts = profile, database
+        self._parts = parts
+        self._control_id = control_id
         self._link = link
         self._random = random
         self.noise = Noise()
@@ -95,7 +108,7 @@ class Battery:
         for _ in range(self.noise.errors):
             self._link.deliver(error_message())
         for _ in range(self.noise.babble):
-            self._link.deliver(random_message(self._random))
+            self._link.deliver(random_message(self._random, self._control_id))
 
     def _on_the_way(self, message: can.Message) -> list[can.Message]:
         noise, chance = self.noise, self._random.random
@@ -113,9 +126,9 @@ class Battery:
         return [message, message] if noise.repeat and chance() < noise.repeat else [message]
 
 
-def random_message(random: Random) -> can.Message:
+def random_message(random: Random, control_id: int = CONTROL_ID) -> can.Message:
     """Return a frame that says nothing, but never our control identifier."""
     extended = random.random() < 0.5
     can_id = random.getrandbits(29 if extended else 11)
-    can_id = 0 if can_id == CONTROL_ID else can_id
+    can_id = 0 if can_id == control_id else can_id
     return data_message(can_id, random.randbytes(random.randrange(9)), extended=extended)

@@ -49,7 +49,7 @@ close_interval_s = 10
 reset_max = {reset_max}
 [[device]]
 uid = "A"
-profile = "ess_bau"
+profile = "{profile}"
 read_only = false
 [device.can]
 interface = "socketcan"

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
 
 from tests.simulation.invariants import Violation
+from tests.simulation.kinds import KINDS, PLAIN, Kind, kind_of
 from tests.simulation.world import World
 
 EPISODE_STEPS = 2500
@@ -28,10 +30,11 @@ class Found:
     step: int
     text: str
     lines: list[str]
+    kind: str = "plain"
 
     def __str__(self) -> str:
         tail = "\n".join(f"    {line}" for line in self.lines[-30:])
-        again = f"python -m bench.simulate --seed {self.seed} --episodes 1"
+        again = f"python -m bench.simulate --kind {self.kind} --seed {self.seed} --episodes 1"
         return f"seed {self.seed}, step {self.step}: {self.text}\n{tail}\n  again: {again}"
 
 
@@ -72,15 +75,20 @@ class Summary:
 
 
 def episode(
-    seed: int, summary: Summary, steps: int = EPISODE_STEPS, favoured: tuple[str, ...] = ()
+    seed: int,
+    summary: Summary,
+    steps: int = 0,
+    favoured: tuple[str, ...] = (),
+    kind: Kind = PLAIN,
 ) -> None:
     """Run one world to its end.
 
     Args:
         seed: decides everything.
         summary: takes the counts, and a violation if there is one.
-        steps: before everything is healed.
+        steps: before everything is healed; 0: as many as its kind has.
         favoured: faults that come more often than others; then there are many, and many commands.
+        kind: of battery.
     """
     mood = Random(seed)  # noqa: S311 - a simulation, no secret
     faults_s, operator_s = mood.choice((3.0, 6.0, 12.0, 30.0)), mood.choice((3.0, 6.0, 12.0))
@@ -88,13 +96,13 @@ def episode(
         faults_s = operator_s = 3.0
     where = MEMORY_DISK if MEMORY_DISK.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="sim-", dir=where) as folder:
-        world = World(seed, Path(folder), faults=faults_s, operator=operator_s)
+        world = World(seed, Path(folder), faults=faults_s, operator=operator_s, kind=kind)
         try:
             world.favoured = favoured
-            world.run(steps)
+            world.run(steps or kind.steps)
             world.finish()
         except Violation as violation:
-            found = Found(seed, world.steps, str(violation), list(world.lines))
+            found = Found(seed, world.steps, str(violation), list(world.lines), kind.name)
             summary.found.append(found)
         finally:
             world.close()
@@ -113,15 +121,21 @@ def _count(summary: Summary, world: World) -> None:
         summary.ends[f"{steps[-1].state} {steps[-1].reason}".strip()] += 1
 
 
-def one(seed: int) -> Summary:
-    """Run one world in a process of its own."""
+def one(seed: int, kind: str = "") -> Summary:
+    """Run one world in a process of its own; the seed chooses its kind, if nobody else does."""
     summary = Summary()
-    episode(seed, summary)
+    episode(seed, summary, kind=KINDS[kind] if kind else kind_of(seed))
     return summary
 
 
 def many(
-    seed: int, steps: int, *, episodes: int | None = None, jobs: int = 2, say: Say = lambda _: None
+    seed: int,
+    steps: int,
+    *,
+    episodes: int | None = None,
+    jobs: int = 2,
+    say: Say = lambda _: None,
+    kind: str = "",
 ) -> Summary:
     """Run worlds with seeds from `seed` on until so many steps are done.
 
@@ -131,6 +145,7 @@ def many(
         episodes: exactly so many worlds instead.
         jobs: processes at a time.
         say: called with each broken promise.
+        kind: of all worlds; "": the seed of each chooses.
     """
     total = Summary()
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
@@ -140,7 +155,7 @@ def many(
             if wanted <= 0:
                 return total
             last = first + min(wanted, jobs * WORLDS_A_JOB)
-            for summary in pool.map(one, range(first, last)):
+            for summary in pool.map(partial(one, kind=kind), range(first, last)):
                 total.add(summary)
                 for found in summary.found:
                     say(str(found))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bms_can.misbehaviour import HEALTHY, NAMED, misbehaviour
 from tests.hostile import data_message
-from tests.simulation.battery import CONTROL_ID, Noise
+from tests.simulation.battery import Noise
 from tests.simulation.disk import Disk
 from tests.simulation.net import Weather
 
@@ -171,8 +171,9 @@ def _cut(world: "World") -> Undo:
 
 
 def _foreign_master(world: "World") -> None:
-    data = world.random.choice((b"\x01", b"\x02", b"\x00\x01")).ljust(8, b"\0")
-    world.link.deliver(data_message(CONTROL_ID, data, extended=True))
+    control_id, extended = world.kind.control
+    data = world.random.choice(world.kind.foreign).ljust(8, b"\0")
+    world.link.deliver(data_message(control_id, data, extended=extended))
 
 
 # --- the battery
@@ -186,13 +187,13 @@ def _misbehave(world: "World") -> Undo:
 
 
 def _silence(world: "World") -> Undo:
-    message = world.random.choice(("BAU_State", "BAU_Electrical", "BAU_Alarms", "BAU_Faults", "*"))
+    message = world.random.choice((*world.kind.silent, "*"))
     world.battery.simulator.pack.misbehave(misbehaviour([f"silent={message}"]))
     return lambda: world.battery.simulator.pack.misbehave(HEALTHY)
 
 
 def _frozen(world: "World") -> Undo:
-    message = world.random.choice(("BAU_State", "BAU_Electrical", "BAU_Faults", "*"))
+    message = world.random.choice((*world.kind.frozen, "*"))
     word = world.random.choice(("frozen_counter", "wrong_checksum"))
     world.battery.simulator.pack.misbehave(misbehaviour([f"{word}={message}"]))
     return lambda: world.battery.simulator.pack.misbehave(HEALTHY)
@@ -212,14 +213,14 @@ def _local_mode(world: "World") -> Undo:
 
 def _alarm(world: "World") -> Undo:
     pack = world.battery.simulator.pack
-    key = world.random.choice(("cell_high_temp_alarm", "insulation_low_alarm", "soc_low_alarm"))
+    key = world.random.choice(world.kind.alarms)
     pack.raise_alarm(key, world.random.choice((1, 2, 3)))
     return lambda: pack.clear_alarm(key)
 
 
 def _latched_fault(world: "World") -> Undo:
     pack = world.battery.simulator.pack
-    key = world.random.choice(("machine_fault", "contactor_fault", "fan_fault"))
+    key = world.random.choice(world.kind.faults)
     pack.raise_alarm(key, 3, latched=True)
     return lambda: pack.clear_alarm(key)
 

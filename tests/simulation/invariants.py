@@ -8,16 +8,18 @@ platform exactly once; I9 only listed frames; I10 the key is in no output. And: 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import can
 
+from bms_can.pack import Phase
 from tests.simulation.clocks import BoxClock
 from tests.simulation.ledger import Ledger, Step
 from tests.simulation.net import LONGEST_TRANSIT_S
 from tests.simulation.platform import Request
-from tests.simulation.witness import CONTROL, Witness, crc8, deciding, shows
+from tests.simulation.witness import CONTROL, Witness, crc8
 
 RESET, CLOSE, OPEN = 1, 2, 3
 REPEAT = 3
@@ -105,12 +107,15 @@ class Invariants:
         checks: how often each promise was really put to the test.
     """
 
+    new_witness: ClassVar[type[Witness]] = Witness
+    control: ClassVar[tuple[int, bool]] = CONTROL, True
+
     ledger: Ledger
     limits: Limits
     clock: BoxClock
     now_s: Callable[[], float]
     key: str
-    witness: Witness = field(default_factory=Witness)
+    witness: Witness = field(init=False)
     process: int = 0
     issued: dict[str, Issued] = field(default_factory=dict)
     sent: dict[str, Sent] = field(default_factory=dict)
@@ -122,12 +127,15 @@ class Invariants:
     last_connected_s: float = float("-inf")
     last_open_s: float = float("-inf")
 
+    def __post_init__(self) -> None:
+        self.witness = self.new_witness()
+
     # --- the wire
 
     def booted(self) -> None:
         """A new process of the agent knows nothing of what the last one heard."""
         self.process += 1
-        self.witness = Witness()
+        self.witness = self.new_witness()
         self.outstanding.clear()
         self.latched_s = 0.0
 
@@ -140,19 +148,37 @@ class Invariants:
     def heard(self, message: can.Message) -> None:
         """The box received a frame."""
         now_s, data = self.now_s(), bytes(message.data)
-        if message.arbitration_id == CONTROL and message.is_extended_id:
-            mine = next((each for each in self.outstanding if each[1] == data), None)
+        if (message.arbitration_id, message.is_extended_id) == self.control:
+            mine = next((each for each in self.awaited() if each[1] == data), None)
             if mine is None:
                 self.witness.foreign = True
             else:
                 self.outstanding.remove(mine)
-                self.sent[mine[0]].echoes += 1
+                if mine[0] in self.sent:
+                    self.sent[mine[0]].echoes += 1
             return
         self.witness.hear(message, now_s)
         if self.witness.connected(now_s):
             self.last_connected_s = now_s
             if self.witness.facts(now_s).contactor == 2:
                 self.last_open_s = now_s
+
+    def awaited(self) -> Iterable[tuple[str, bytes]]:
+        """Return the frames on their way in the order in which they are looked at."""
+        return self.outstanding
+
+    def doubted(self) -> bool:
+        """Tell whether a frame that could do harm has not come back."""
+        return bool(self.outstanding)
+
+    def passed(self) -> None:
+        """The control loop has ended a pass."""
+
+    def locked_out(self) -> None:
+        """A person has set the lock-out."""
+
+    def battery(self, phase: Phase) -> None:
+        """All is healed and quiet: look at the contactors."""
 
     def handed(self, message: can.Message) -> None:
         """The agent handed a frame to its bus."""
@@ -190,7 +216,7 @@ class Invariants:
         self._must(late_s <= TOLERANCE_S, "I2", f"{late_s:.3f} s after the end of {command_id}")
         if code != OPEN:
             self._must(not self.witness.foreign, "I3", "another master was heard")
-            self._must(not self.outstanding, "I3", "an earlier frame did not come back")
+            self._must(not self.doubted(), "I3", "an earlier frame did not come back")
             self._must(not self.latched, "I3", "nobody has looked since the bus was in doubt")
             self._must(not self.ledger.lockout(), "I3", "the local lock-out is set")
         self.outstanding.append((command_id, data))
@@ -267,15 +293,13 @@ class Invariants:
         code, now_s = self.issued[step.command_id].code, self.now_s()
         if step.reason == "no-op":
             oldest_s = now_s - DEADLINE_S - ROUNDING_S  # a frame is stamped when it was read
-            seen = self.witness.since(deciding(code), oldest_s)
-            shown = bool(seen) and shows(code, seen[-1])
+            shown = self.witness.proofs(code, oldest_s)[-1:] == [True]
             self._must(shown, "proof", f"no-op of {code}, but the bus does not show it")
             return
         sent = self.sent.get(step.command_id)
         here = sent is not None and sent.process == self.process
         after_s = sent.first_s if sent is not None and here else float("-inf")
-        seen = self.witness.since(deciding(code), after_s)
-        good = sum(shows(code, each) for each in seen)
+        good = sum(self.witness.proofs(code, after_s))
         self._must(good >= REPEAT, "proof", f"{good} newer frames show the effect of {code}")
 
     # --- time
@@ -300,7 +324,7 @@ class Invariants:
             self._must(age_s <= limit_s, "I5", f"1 shown, last seen open {age_s:.1f} s ago")
         if not (up and disk):
             return
-        doubt = self.witness.foreign or bool(self.outstanding)
+        doubt = self.witness.foreign or self.doubted()
         self.latched_s = self.latched_s + 1.0 if doubt else 0.0
         self.latched |= self.latched_s >= LATCHED_AFTER_S
         heard = self.witness.connected(now_s)

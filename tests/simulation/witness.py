@@ -5,8 +5,9 @@ text. It accepts at least what the driver accepts, so that what the driver claim
 """
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import can
 
@@ -67,6 +68,8 @@ class Witness:
         foreign: a control frame came that the box had not sent.
     """
 
+    limits: ClassVar[Mapping[int, float]] = LIMIT_S
+
     frames: dict[int, deque[Seen]] = field(default_factory=dict)
     steady_s: dict[int, float] = field(default_factory=dict)
     counters: dict[int, int] = field(default_factory=dict)
@@ -82,27 +85,30 @@ class Witness:
         if crc8(data[:7]) != data[7]:
             return
         before, self.counters[can_id] = self.counters.get(can_id), counter
-        if before == counter:
-            return
+        if before != counter:
+            self.keep(can_id, int.from_bytes(data, "little"), now_s)
+
+    def keep(self, can_id: int, word: int, now_s: float) -> None:
+        """Keep a valid frame."""
         kept = self.frames.setdefault(can_id, deque(maxlen=KEPT))
-        if not kept or now_s - kept[-1].at_s > LIMIT_S[can_id] + ROUNDING_S:
+        if not kept or now_s - kept[-1].at_s > self.limits[can_id] + ROUNDING_S:
             self.steady_s[can_id] = now_s
-        kept.append(Seen(now_s, int.from_bytes(data, "little")))
+        kept.append(Seen(now_s, word))
 
     def age_s(self, now_s: float) -> float:
         """Return the age of the required message that is oldest [s]; infinite if one is missing."""
-        if any(can_id not in self.frames for can_id in LIMIT_S):
+        if any(can_id not in self.frames for can_id in self.limits):
             return float("inf")
-        return max(now_s - self.frames[can_id][-1].at_s for can_id in LIMIT_S)
+        return max(now_s - self.frames[can_id][-1].at_s for can_id in self.limits)
 
     def connected(self, now_s: float) -> bool:
         """Tell whether every required message is inside its limit."""
-        return all(self._fresh(can_id, now_s) is not None for can_id in LIMIT_S)
+        return all(self._fresh(can_id, now_s) is not None for can_id in self.limits)
 
     def steady(self, now_s: float, for_s: float) -> bool:
         """Tell whether all of them came without a gap for so long [s]."""
         return self.connected(now_s) and all(
-            now_s - self.steady_s[can_id] >= for_s for can_id in LIMIT_S
+            now_s - self.steady_s[can_id] >= for_s for can_id in self.limits
         )
 
     def facts(self, now_s: float) -> Facts:
@@ -124,9 +130,13 @@ class Witness:
         """Return the valid frames of a message that are newer than a moment."""
         return [seen for seen in self.frames.get(can_id, ()) if seen.at_s > after_s]
 
+    def proofs(self, code: int, after_s: float) -> list[bool]:
+        """Tell of each newer frame of the deciding message whether it shows a command's effect."""
+        return [shows(code, seen) for seen in self.since(deciding(code), after_s)]
+
     def _fresh(self, can_id: int, now_s: float) -> Seen | None:
         kept = self.frames.get(can_id)
-        if not kept or now_s - kept[-1].at_s > LIMIT_S[can_id] + ROUNDING_S:
+        if not kept or now_s - kept[-1].at_s > self.limits[can_id] + ROUNDING_S:
             return None
         return kept[-1]
 

@@ -26,7 +26,8 @@ from tests.simulation.clocks import BoxClock, PlatformClock
 from tests.simulation.disk import Disk
 from tests.simulation.faults import FAULTS, Undo
 from tests.simulation.fibres import Crash, Fibre, Ready
-from tests.simulation.invariants import CLOSE, OPEN, RESET, Invariants, Issued, Limits, Violation
+from tests.simulation.invariants import CLOSE, OPEN, RESET, Issued, Limits, Violation
+from tests.simulation.kinds import PLAIN, Kind
 from tests.simulation.ledger import Ledger
 from tests.simulation.net import LONGEST_TRANSIT_S, Network, Weather
 from tests.simulation.platform import Platform, Request
@@ -37,6 +38,7 @@ LAST_LINES = 400
 QUIET_S = 3.0
 DOZE_S = LONGEST_TRANSIT_S + 1.0
 FAVOURED_SHARE = 0.6
+BUS_FIBRES = ("can-rx", "request")  # they never wait for the disk
 
 
 class Planned(NamedTuple):
@@ -56,13 +58,16 @@ class SimLink(Link):
 
     def take(self, message: can.Message, sender: HostileBus) -> None:
         """See Link."""
-        self.world.hook("before send")
+        vital = bytes(message.data) != self.world.kind.rest  # which comes ten times a second
+        if vital:
+            self.world.hook("before send")
         taken = len(self.handed)
         super().take(message, sender)
         if len(self.handed) > taken:
             self.world.note(f"frame {bytes(message.data).hex()}")
             self.world.invariants.handed(message)
-        self.world.hook("after send")
+        if vital:
+            self.world.hook("after send")
 
 
 class World:
@@ -73,6 +78,7 @@ class World:
         folder: an empty folder for the files of box and platform.
         faults: mean distance of faults [s]; 0: none happen by themselves.
         operator: mean distance of commands [s]; 0: none come by themselves.
+        kind: of battery.
 
     Attributes:
         now_s: true time [s].
@@ -89,8 +95,15 @@ class World:
     )
 
     def __init__(
-        self, seed: int, folder: Path, *, faults: float = 0.0, operator: float = 0.0
+        self,
+        seed: int,
+        folder: Path,
+        *,
+        faults: float = 0.0,
+        operator: float = 0.0,
+        kind: Kind = PLAIN,
     ) -> None:
+        self.kind = kind
         self.seed = seed
         self.random = Random(seed)  # noqa: S311 - a simulation, no secret
         self.now_s = 0.0
@@ -116,6 +129,7 @@ class World:
         true_s = lambda: self.now_s  # noqa: E731 - one word for it
         limits = Limits(self.random.choice((3, 30, 30)), self.random.choice((3, 30, 30)))
         settings: dict[str, object] = {
+            "profile": self.kind.profile,
             "sync_period_s": self.random.choice((2, 10)),
             "recorder_bytes": 0,
             "close_max": limits.close_max,
@@ -133,10 +147,13 @@ class World:
         self.link.world = self
         state = self.box.config.state_dir
         ledger = Ledger(state / "journal.db", state / "queue.db", folder / "platform.db")
-        self.invariants = Invariants(ledger, limits, self.box_clock, true_s, self.platform.key)
+        self.invariants = self.kind.invariants(
+            ledger, limits, self.box_clock, true_s, self.platform.key
+        )
         self.link.heard.append(self.invariants.heard)
-        profile, database = loaded(self.box.config.devices[0].profile)
-        self.battery = Battery(profile, database, self.link, self.random, self.now_s)
+        parts = loaded(self.box.config.devices[0].profile)
+        control_id, _ = self.kind.control
+        self.battery = Battery(parts, self.link, self.random, self.now_s, control_id)
         self.link.listeners.append(lambda message: self.battery.hear(message, self.now_s))
         self._logs = _Logs(self)
         self._boot()
@@ -213,7 +230,7 @@ class World:
         return fibre
 
     def _may_run_now(self, fibre: Fibre) -> bool:
-        mine = fibre is self._alone or fibre.name.startswith("can-rx")
+        mine = fibre is self._alone or fibre.name.startswith(BUS_FIBRES)
         return mine and fibre.runnable(self.now_s)
 
     def _resume(self, fibre: Fibre) -> None:
@@ -224,6 +241,8 @@ class World:
         finally:
             self._running = None
         if not fibre.ended:
+            if fibre.name.startswith("control") and self._alone is not fibre:
+                self.invariants.passed()
             return
         if isinstance(fibre.error, Violation):
             raise fibre.error
@@ -240,7 +259,8 @@ class World:
         fibres = [
             each
             for each in self.box.fibres
-            if not each.ended and (alone is None or each is alone or each.name.startswith("can-rx"))
+            if not each.ended
+            and (alone is None or each is alone or each.name.startswith(BUS_FIBRES))
         ]
         due_s = min((max(each.due_s, each.hold_s) for each in fibres), default=float("inf"))
         if due_s >= self._next_plan()[0].at_s:
@@ -432,6 +452,7 @@ class World:
     def set_lockout(self) -> None:
         """A person locks remote commands out."""
         self.door({"do": "lockout-set", "reason": "work on the rack", "who": "a fitter"})
+        self.invariants.locked_out()
 
     def clear_lockout(self) -> None:
         """The person is done."""
@@ -468,6 +489,7 @@ class World:
         while self.now_s < end_s and quiet_s < QUIET_S:
             self.run_for(1.0)
             quiet_s = 0.0 if self._restless() else quiet_s + 1.0
+        self.invariants.battery(self.battery.simulator.pack.phase)
         self.invariants.finish()
 
     def _restless(self) -> bool:
