@@ -116,7 +116,7 @@ def test_one_deadline_for_the_whole_call(script: Script) -> None:
     """However a server spins it out, the call ends at its deadline."""
     started_s = time.monotonic()
     assert isinstance(outcome(script), CloudUnreachable)
-    assert time.monotonic() - started_s < DEADLINE_S + 0.2
+    assert time.monotonic() - started_s < DEADLINE_S + 2.0  # the scripts never end by themselves
 
 
 @pytest.mark.parametrize(
