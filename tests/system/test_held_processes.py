@@ -157,6 +157,7 @@ def test_stopped_while_closed(
     assert agent.end()[0] == 0
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_ended_while_closed_and_started_at_once(
     held_box: Box, held_operator: httpx.Client, witness: Witness, how: signal.Signals
