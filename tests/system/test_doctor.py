@@ -101,6 +101,12 @@ def test_a_machine_without_that_bus(capsys: Capture) -> None:
     assert "unknown  nocan7 frames" in shown
 
 
+def babble(bus: can.BusABC, over: threading.Event) -> None:
+    """Send a frame again and again: nobody knows when the listener is there."""
+    while not over.wait(0.02):
+        bus.send(can.Message(0.0, 0x123, False, data=[1]))  # noqa: FBT003 - is_extended_id, by place
+
+
 def test_with_a_dbc_alone_and_in_colour(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -112,10 +118,12 @@ def test_with_a_dbc_alone_and_in_colour(
     channel = str(tmp_path)
     with can.Bus(channel, "virtual") as sender:
         words = ["-i", "virtual", "-c", channel, "--dbc", str(dbc), "--listen-s", "0.5"]
-        timer = threading.Timer(0.2, sender.send, [can.Message(0.0, 0x123, False, data=[1])])  # noqa: FBT003 - extended
-        timer.start()
+        over = threading.Event()
+        node = threading.Thread(target=babble, args=(sender, over))
+        node.start()
         assert main(["doctor", *words]) == 1
-        timer.join()
+        over.set()
+        node.join()
     shown = capsys.readouterr().out
     assert "\x1b[1;31mfail   \x1b[0m" in shown
     assert "0.0 % of the frames are in it; not in it: 123" in shown
