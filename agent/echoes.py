@@ -5,7 +5,7 @@ and also one whose command has ended meanwhile: a frame that does not come back 
 and go out minutes later, so the transmit path counts as unsafe until a person has looked.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent.device import Device
 from bms_can.frame import Frame
@@ -18,8 +18,8 @@ LONGEST_LOOK_S = 0.02  # a pause of this process is no time in which an echo cou
 LOST = f"no echo within {ECHO_S * 1000:g} ms: the frame may still wait in a queue"
 
 
-@dataclass(slots=True)
-class _Awaited:
+@dataclass(slots=True, eq=False)
+class OnWay:
     """A frame that has not come back yet.
 
     Attributes:
@@ -28,14 +28,25 @@ class _Awaited:
     """
 
     frame: Frame
-    command_id: str
     sent_s: float
     looked_s: float
-    listened_s: float = 0.0
+    listened_s: float = field(default=0.0, init=False)
+
+    def listen(self, now_s: float) -> None:
+        """Count the time since the last look, as far as an echo could have been heard in it."""
+        self.listened_s += min(now_s - self.looked_s, LONGEST_LOOK_S)
+        self.looked_s = now_s
 
     def missing(self, drained_s: float) -> bool:
         """Tell whether it does not come any more; `drained_s`: see Port."""
         return drained_s > self.sent_s + ECHO_S or self.listened_s > LONGEST_WAIT_S
+
+
+@dataclass(slots=True, eq=False)
+class _Awaited(OnWay):
+    """A frame of a command."""
+
+    command_id: str
 
 
 class Echoes:
@@ -53,15 +64,14 @@ class Echoes:
     def expect(self, frame: Frame, command_id: str, now_s: float) -> None:
         """A frame was handed to the bus at `now_s` [s]."""
         if self._device.echo:
-            self._awaited.append(_Awaited(frame, command_id, now_s, now_s))
+            self._awaited.append(_Awaited(frame, now_s, now_s, command_id))
 
     def look(self, now_s: float) -> None:
         """Let go of what came back; latch `unsafe` when a frame did not in time."""
         control = self._device.control
         drained_s = control.drained_s  # before the look at what came: it may come in between
         for each in list(self._awaited):
-            each.listened_s += min(now_s - each.looked_s, LONGEST_LOOK_S)
-            each.looked_s = now_s
+            each.listen(now_s)
             if control.echoed(each.frame):
                 self._awaited.remove(each)
             elif each.missing(drained_s):

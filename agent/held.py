@@ -244,7 +244,7 @@ class RequestSender:
             self._request.failed(self.trouble, self._clock.monotonic_s())
             return
         self.trouble, now_s = "", self._clock.monotonic_s()
-        self._way = Way(frame, before, clears, now_s)
+        self._way = Way(frame, frame.at_s, now_s, before, clears)
         if frame.data != self._request.plan.rest.data:  # watched even if an open overtakes it
             self._closed_ways.append(self._way)
         self._request.sent(frame, now_s)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent.device import Device
-from agent.echoes import ECHO_S, LONGEST_LOOK_S, LONGEST_WAIT_S
+from agent.echoes import OnWay
 from bms_can.control import ControlPort
 from bms_can.frame import Frame
 from bms_can.held_plan import Ended
@@ -18,30 +18,24 @@ def no_proof(device: Device) -> str:
 
 
 @dataclass(slots=True, eq=False)
-class Way:
-    """A frame on its way back.
+class Way(OnWay):
+    """A frame of the request.
 
     Attributes:
         before: frames with these bytes that were awaited before it.
         clears: how often awaited frames had been forgotten then.
-        looked_s, listened_s: the last look, and for how long we have looked [s].
     """
 
-    frame: Frame
     before: int
     clears: int
-    looked_s: float
-    listened_s: float = 0.0
 
     def look(self, control: ControlPort, now_s: float, drained_s: float) -> bool | None:
         """Tell whether it came back; None while it may yet. Forgotten is not back."""
-        self.listened_s += min(now_s - self.looked_s, LONGEST_LOOK_S)
-        self.looked_s = now_s
+        self.listen(now_s)
         forgotten = control.clears != self.clears
         if not forgotten and control.outstanding(self.frame) <= self.before:
             return True
-        missing = drained_s > self.frame.at_s + ECHO_S or self.listened_s > LONGEST_WAIT_S
-        return False if forgotten or missing else None
+        return False if forgotten or self.missing(drained_s) else None
 
 
 @dataclass(frozen=True, slots=True)
