@@ -85,22 +85,21 @@ def device_mistakes(devices: Sequence[Loaded]) -> list[str]:
 
 def bus_mistakes(devices: Sequence[Loaded]) -> list[str]:
     """Return why devices cannot share their bus; empty if all can, or none does."""
-    return [
-        mistake
-        for one, other in combinations(devices, 2)
-        if bus_of(one.config.can) == bus_of(other.config.can)
-        for mistake in _between(one, other)
-    ]
+    return [mistake for one, other in _neighbours(devices) for mistake in _between(one, other)]
 
 
 def bus_warnings(devices: Sequence[Loaded]) -> list[str]:
     """Return what a person should look at where devices share a bus."""
     return [
-        warning
-        for one, other in combinations(devices, 2)
-        if bus_of(one.config.can) == bus_of(other.config.can)
-        for warning in _shared_alarms(one, other)
+        warning for one, other in _neighbours(devices) for warning in _shared_alarms(one, other)
     ]
+
+
+def _neighbours(devices: Sequence[Loaded]) -> Iterator[tuple[Loaded, Loaded]]:
+    """Yield each two devices that share a bus."""
+    for one, other in combinations(devices, 2):
+        if bus_of(one.config.can) == bus_of(other.config.can):
+            yield one, other
 
 
 def _between(one: Loaded, other: Loaded) -> Iterator[str]:
