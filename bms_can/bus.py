@@ -1,6 +1,9 @@
 """Opens a bus by its settings: SocketCAN by our own fast path, all others by python-can's."""
 
+import os
+import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import can
@@ -22,6 +25,11 @@ SOCKETCAN = "socketcan"
 MOST_FILTERS = 512  # CAN_RAW_FILTER_MAX
 MULTICAST = "udp_multicast"
 MULTICAST_ARGUMENTS = {"hop_limit": 0}
+MULTICAST_ALL = {
+    socket.AF_INET: (socket.IPPROTO_IP, 49),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 29),
+}
+DATAGRAM = 65536
 HINTS = {
     "msgpack not installed": 'install the extra: pip install "bms-can-agent[demo]"',
     "could not create or configure socket": "this machine has no route for multicast; as root:"
@@ -87,6 +95,8 @@ def open_port(
         if fast and not is_there(settings.channel):  # python-can would leave a socket open
             raise BusDown(f"{SOCKETCAN} {settings.channel}: no interface with this name")
         bus = kind(**own, **settings.arguments())  # type: ignore[arg-type]  # options come from a file
+        if settings.interface == MULTICAST:
+            _hear_one_group(bus.fileno())
         if not fast:
             return Port(bus, clock_s, settings.name)
         return SocketCanPort(
@@ -97,6 +107,20 @@ def open_port(
         hint = HINTS.get(str(error))
         words = f"{error}; {hint}" if hint else str(error)
         raise BusDown(f"{settings.interface} {settings.channel}: {words}") from error
+
+
+def _hear_one_group(fd: int) -> None:
+    """Let a multicast socket hear its own group only (ip(7), IP_MULTICAST_ALL; Linux).
+
+    Without this it gets the frames of every group that any process of this machine has joined on
+    the same port: two channels would be one bus, with the battery of each on both.
+    """
+    with socket.socket(fileno=os.dup(fd)) as shared:
+        with suppress(OSError):  # a system that knows no such option
+            shared.setsockopt(*MULTICAST_ALL[shared.family], 0)
+        with suppress(BlockingIOError):  # what came before that may be of any group
+            while shared.recv(DATAGRAM, socket.MSG_DONTWAIT):
+                pass
 
 
 def _filter(can_id: int, extended: bool) -> can.typechecking.CanFilter:  # noqa: FBT001 - frame's own field

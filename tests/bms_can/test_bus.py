@@ -3,7 +3,9 @@
 import errno
 import math
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import can
 import pytest
@@ -306,3 +308,17 @@ def test_arguments_for_python_can() -> None:
     assert full.arguments() == {
         "interface": "pcan", "channel": "USB1", "bitrate": 250_000, "fd": True, "x": 1,
     }  # fmt: skip
+
+
+def test_two_multicast_groups_are_two_buses() -> None:
+    """A frame on one channel is not heard on another, also where both use python-can's port."""
+    one, other = (
+        open_port(BusSettings("udp_multicast", group), time.monotonic)
+        for group in ("239.74.163.81", "239.74.163.82")
+    )
+    with closing(one), closing(other):
+        one.send(FRAME)
+        assert other.receive(0.2) is None
+        heard = one.receive(1.0)
+    assert heard is not None
+    assert heard[1:4] == FRAME[1:4]
