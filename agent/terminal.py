@@ -1,6 +1,7 @@
 """A terminal that shows a full screen and gives keys, and is left as it was found."""
 
 import os
+import re
 import select
 import shutil
 import sys
@@ -14,6 +15,19 @@ LEAVE = "\x1b[?25h\x1b[?1049l"
 HOME, ERASE_LINE, ERASE_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 ARROWS = {"\x1b[A": "up", "\x1b[B": "down", "\x1b[5~": "page-up", "\x1b[6~": "page-down"}
 WORDS = {"\x1b": "escape", "\t": "tab", "\x7f": "erase", "\b": "erase"}
+_KEY = re.compile(r"\x1b\[[0-9;]*[A-Za-z~]|\x1bO[A-Za-z]|.", re.DOTALL)
+
+
+def keys_in(text: str) -> Iterator[str]:
+    """Yield the keys of what a terminal sent: words for special ones, else the character.
+
+    A key that is held down comes several times in one look.
+    """
+    for key in _KEY.findall(text):
+        if len(key) == 1:
+            yield WORDS.get(key, key)
+        elif (cursor := key.replace("\x1bO", "\x1b[")) in ARROWS:  # the other mode of cursor keys
+            yield ARROWS[cursor]
 
 
 class Terminal:
@@ -33,17 +47,13 @@ class Terminal:
 
     def pressed(self) -> Iterator[str]:
         """Yield the keys that were pressed: words for special ones, else the character."""
-        handle = sys.stdin.fileno()
+        handle, found = sys.stdin.fileno(), b""
         while select.select([handle], [], [], 0)[0]:
-            data = os.read(handle, 64).decode("utf-8", "ignore")
+            data = os.read(handle, 1024)
             if not data:
-                return
-            if data in ARROWS:
-                yield ARROWS[data]
-            elif data in WORDS:
-                yield WORDS[data]
-            elif not data.startswith("\x1b"):
-                yield from (WORDS.get(char, char) for char in data)
+                break
+            found += data
+        yield from keys_in(found.decode("utf-8", "ignore"))
 
 
 @contextmanager
