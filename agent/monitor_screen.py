@@ -11,7 +11,10 @@ FRESH_S = 1.0  # a byte that changed within this time is highlighted
 OLD_PERIODS = 5.0  # a message that misses so many of its periods is shown as old
 OLDEST_FRESH_S = 2.0  # the same for one without a known period
 COLUMN = 44  # least width of a signal's column
-NAME_WIDTH = 26
+NAME_WIDTH, LEAST_NAME = 26, 12
+NARROW = 60  # below it pace and count are left out
+BYTES = 3 * 8  # columns of a classical frame's payload
+AGE = 9  # columns of a signal's age, with what parts it from its neighbours
 
 
 class Style(StrEnum):
@@ -41,22 +44,36 @@ Line = list[Piece]
 
 def table(rows: Sequence[MessageRow], width: int, *, signals: bool = True) -> Iterator[Line]:
     """Yield the lines of the table for a terminal so many columns wide."""
-    head = f"{'AGE':>7} {'PERIOD':>8} {'COUNT':>8}  {'ID':8}  {'NAME':{NAME_WIDTH}}  DATA"
-    yield [Piece(head.ljust(width), Style.HEAD)]
+    name_width = _name_width(rows, width)
+    name = f"{'NAME':{name_width}}  " if name_width else ""
+    yield [Piece(f"{_head(width)}{name}DATA".ljust(width), Style.HEAD)]
     for row in rows:
-        yield _message_line(row)
+        yield _message_line(row, width, name_width)
         if signals:
             yield from _signal_lines(row, width)
 
 
-def _message_line(row: MessageRow) -> Line:
+def _head(width: int) -> str:
+    pace = "" if width < NARROW else f"{'PERIOD':>8} {'COUNT':>8}  "
+    return f"{'AGE':>7} {pace}{'ID':8}  "
+
+
+def _name_width(rows: Sequence[MessageRow], width: int) -> int:
+    """Return the columns for names: the payload comes first, but a name must be one."""
+    longest = max((width_of(row.name) for row in rows), default=0)
+    if not longest:
+        return 0
+    room = width - len(_head(width)) - 2 - (0 if width < NARROW else BYTES)
+    return min(max(longest, len("NAME")), NAME_WIDTH, max(room, LEAST_NAME))
+
+
+def _message_line(row: MessageRow, width: int, name_width: int) -> Line:
     old = Style.OLD if _is_old(row) else Style.PLAIN
     period = "" if row.period_s is None else f"{1000 * row.period_s:.0f} ms"
-    line = [
-        Piece(f"{age_text(row.age_s):>7} ", old),
-        Piece(f"{period:>8} {row.count:>8}  {row.ident:8}  "),
-        Piece(_padded(row.name, NAME_WIDTH) + "  ", Style.NAME),
-    ]
+    pace = "" if width < NARROW else f"{period:>8} {row.count:>8}  "
+    line = [Piece(f"{age_text(row.age_s):>7} ", old), Piece(f"{pace}{row.ident:8}  ")]
+    if name_width:
+        line.append(Piece(_padded(_short(row.name, name_width), name_width) + "  ", Style.NAME))
     for byte, age_s in zip(row.data, row.ages_s, strict=False):
         line.append(Piece(f"{byte:02X}", Style.CHANGED if age_s < FRESH_S else Style.PLAIN))
         line.append(Piece(" "))
@@ -71,19 +88,33 @@ def _is_old(row: MessageRow) -> bool:
 
 
 def _signal_lines(row: MessageRow, width: int) -> Iterator[Line]:
-    columns = max(1, (width - 8) // COLUMN)
+    indent = 1 if width < NARROW else 8
+    widest = max((width_of(f"{each.name} = {each.text}") for each in row.signals), default=0)
+    column = min(max(COLUMN, widest + AGE), max(COLUMN // 2, width - indent))
+    columns = max(1, (width - indent) // column)
     for start in range(0, len(row.signals), columns):
-        line = [Piece("        ")]
+        line = [Piece(" " * indent)]
         for signal in row.signals[start : start + columns]:
-            line += _signal_pieces(signal, old=_is_old(row))
+            line += _signal_pieces(signal, column, old=_is_old(row))
         yield line
 
 
-def _signal_pieces(signal: SignalRow, *, old: bool) -> Line:
+def _signal_pieces(signal: SignalRow, column: int, *, old: bool) -> Line:
     age = age_text(signal.age_s)
-    text = f"{signal.name} = {signal.text}"
+    text = _valued(signal, column - AGE)
     style = Style.OLD if old else Style.PLAIN
-    return [Piece(_padded(text, COLUMN - 9) + " ", style), Piece(f"{age:>6}  ", Style.FAINT)]
+    return [Piece(_padded(text, column - AGE) + " ", style), Piece(f"{age:>6}  ", Style.FAINT)]
+
+
+def _valued(signal: SignalRow, room: int) -> str:
+    """Return name and value; where there is little room the name is cut, not the value."""
+    left = room - width_of(f" = {signal.text}")
+    return _short(f"{_short(signal.name, max(left, 1))} = {signal.text}", room)
+
+
+def _short(text: str, width: int) -> str:
+    """Return a text of at most so many columns that says if something was cut off."""
+    return text if width_of(text) <= width else f"{_first(text, width - 1)}…"
 
 
 def age_text(age_s: float) -> str:

@@ -1,5 +1,6 @@
 """`bms-agent monitor`: values with their ages, on a screen of any size."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.cmd_monitor import Wish
-from agent.monitor import NO_NAME, SORTS, Monitor
+from agent.monitor import NO_NAME, SORTS, MessageRow, Monitor, SignalRow
 from agent.monitor_screen import (
     Line,
     Piece,
@@ -124,6 +125,34 @@ def test_old_messages_look_old(seen: Monitor) -> None:
     fresh, old = (list(table(seen.rows(now_s, "BAU_State"), 120)) for now_s in (3.05, 9.0))
     assert Style.OLD not in {piece.style for line in fresh for piece in line}
     assert Style.OLD in {piece.style for line in old for piece in line}
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 140])
+def test_every_value_stands_in_full_beside_its_age(seen: Monitor, width: int) -> None:
+    """A cut number is a wrong number, and a value without its age looks new."""
+    lines = fitted(table(seen.rows(3.05), width), width, 1000)
+    shown = "\n".join(rendered(line, colour=False) for line in lines)
+    for row in seen.rows(3.05):
+        for each in row.signals:
+            value = rf"= {re.escape(each.text)} +{re.escape(age_text(each.age_s))}(\s|$)"
+            assert re.search(value, shown, re.MULTILINE), (each, shown)
+
+
+def test_a_long_name_is_cut_and_not_its_value() -> None:
+    """And it says so."""
+    signal = SignalRow("the_feedback_of_the_main_positive_contactor_of_rack_1", "12345.6 V", 0.5)
+    row = MessageRow("123", "State", 0.5, 0.1, 9, b"\1", (0.5,), "", (signal,))
+    text = rendered(list(table([row], 60))[2], colour=False)
+    assert text.endswith("… = 12345.6 V  0.50s")
+    assert signal.name in rendered(list(table([row], 120))[2], colour=False)
+
+
+@pytest.mark.parametrize("name", ["", "BAU_CellVoltageExtremes_and_more"])
+def test_eight_bytes_fit_a_usual_terminal(name: str) -> None:
+    """With and without a DBC, 80 columns show the whole payload."""
+    row = MessageRow("1801E5F4", name, 0.5, 0.1, 9, bytes(range(8)), (0.5,) * 8, "", ())
+    lines = fitted(table([row], 80), 80, 5)
+    assert "00 01 02 03 04 05 06 07" in rendered(lines[1], colour=False)
 
 
 texts = st.text(max_size=30)
