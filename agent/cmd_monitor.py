@@ -67,6 +67,8 @@ def main(arguments: Namespace) -> int:
             _changes(monitor, feed, wish)
         else:
             _snapshot(monitor, feed, wish, clock)
+            if silence := feed.silence:
+                print(f"bms-agent monitor: {silence}", file=sys.stderr)  # noqa: T201 - the command's output
     except BusDown as error:
         print(f"bms-agent monitor: {error}", file=sys.stderr)  # noqa: T201 - the command's output
         return 1
@@ -81,8 +83,10 @@ def _live(monitor: Monitor, feed: BusFeed, wish: Wish, clock: Clock, where: str)
                 continue
             for key in terminal.pressed():
                 wish.press(key, terminal.size[1] - 4)
-            title = [Piece(f"{where}: {_counts(monitor)}  ", Style.NAME)]
-            title.append(Piece(feed.trouble, Style.BAD))
+            title = [
+                Piece(f"{feed.silence}   ".lstrip(), Style.BAD)
+            ]  # a narrow screen cuts the rest
+            title.append(Piece(f"{where}: {_counts(monitor)}", Style.NAME))
             lines = _screen(monitor, wish, clock, title, terminal.size)
             terminal.show([rendered(line, colour=True) for line in lines])
 

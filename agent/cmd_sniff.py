@@ -33,8 +33,9 @@ def _live(sniffer: Sniffer, clock: Clock, feed: BusFeed) -> None:
             lines = fitted(
                 sniffer.lines(clock.monotonic_s(), wish.query), width, height - 1, wish.skip
             )
-            words = Piece(f"filter: {wish.query or 'none'}   {HELP}   ", Style.FAINT)
-            foot = cut([words, Piece(feed.trouble, Style.BAD)], width)
+            words = Piece(f"filter: {wish.query or 'none'}   {HELP}", Style.FAINT)
+            # What is wrong stands first: a narrow terminal cuts the rest.
+            foot = cut([Piece(f"{feed.silence}   ".lstrip(), Style.BAD), words], width)
             terminal.show([rendered(line, colour=True) for line in (*lines, foot)])
 
 
@@ -59,4 +60,6 @@ def main(arguments: Namespace) -> int:
         return 1
     for line in sniffer.lines(clock.monotonic_s()):
         print(rendered(line, colour=False))  # noqa: T201 - the command's output
+    if silence := feed.silence:
+        print(f"bms-agent sniff: {silence}", file=sys.stderr)  # noqa: T201 - the command's output
     return 0

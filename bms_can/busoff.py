@@ -130,3 +130,11 @@ class BusOff:
 
     def _listen(self, now_s: float) -> None:
         self.phase, self.until_s, self.refused = Phase.LISTENING, now_s + LISTEN_S, ""
+
+
+class OnlyLooks(BusOff):
+    """For who only listens: a bus-off is somebody else's to end, and nothing is done."""
+
+    def step(self, now_s: float, *, bus_off: bool, up: bool | None = True) -> Act:  # noqa: ARG002 - as BusOff
+        """Return that nothing is to be done."""
+        return Act.NOTHING

@@ -78,3 +78,26 @@ def test_changes_say_that_the_bus_is_away(
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.splitlines()[0] == "no such device"
+
+
+@pytest.mark.parametrize("words", [["monitor"], ["sniff"]])
+def test_a_silent_bus_is_told(
+    words: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """An empty table alone could be a mistake of ours."""
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    words = [*words, "-i", "virtual", "-c", str(tmp_path), "--seconds", "0.6", "--plain"]
+    assert main(words) == 0
+    assert capsys.readouterr().err == f"bms-agent {words[0]}: no frame for 1 s\n"
+
+
+def test_trouble_of_an_open_bus_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel says that the link is down while the socket is as good as ever."""
+    monkeypatch.setattr(Port, "trouble", "the interface is down")
+    monkeypatch.setattr(bus_feed, "FIRST_S", 0.0)
+    found = feed(0.3, patient=True)
+    assert set(found.frames()) == {None}
+    assert found.silence == "the interface is down, no frame for 0 s"

@@ -12,6 +12,7 @@ from bms_can.busoff import (
     RETRY_S,
     Act,
     BusOff,
+    OnlyLooks,
     Phase,
 )
 
@@ -166,3 +167,10 @@ def test_nothing_done_changes_nothing() -> None:
     before = (found.phase, found.until_s, found.recoveries)
     found.done(Act.NOTHING, 5.0)
     assert (found.phase, found.until_s, found.recoveries) == before
+
+
+def test_who_only_looks_does_nothing() -> None:
+    """A tool that listens must not restart a controller, whatever it sees."""
+    looks = OnlyLooks()
+    for now_s in range(100):
+        assert looks.step(float(now_s), bus_off=now_s > 1, up=now_s % 7 > 0) is Act.NOTHING
