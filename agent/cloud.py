@@ -252,6 +252,9 @@ class Cloud:
                     raise CloudNonsense(f"answer is larger than {MAX_ANSWER_BYTES} bytes")
         finally:
             response.close()
+            # It and its stream hold each other, and with them both bodies: that would wait for the
+            # collector, for hours.
+            response.stream = httpx.ByteStream(b"")
         headers, date = response.headers, response.headers.get("Date", "")
         wait_s = retry_after_s(headers.get("Retry-After"), date or None, self._clock.wall())
         return Answer(response.status_code, headers.get("Content-Type", ""), body, wait_s, date)

@@ -11,6 +11,7 @@ from agent.config import load
 from agent.errors import JournalFailed, OutboxFailed
 from agent.keys import HideSecrets
 from agent.lock import AlreadyRunning, only_one
+from agent.memory import one_arena, set_apart
 from agent.wiring import System, build
 
 EXIT_RUNNING, EXIT_NO_STATE = 75, 74  # EX_TEMPFAIL, EX_IOERR of sysexits.h
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 def main(arguments: Namespace) -> int:
     """Run until SIGTERM or SIGINT; return the exit code."""
+    one_arena()
     config = load(arguments.config, os.environ)
     set_up_logging(config.log_level, HideSecrets(config.platform.key))
     try:
@@ -45,6 +47,7 @@ def _run(system: System) -> int:
         device = link.device
         mode = "listens only" if device.read_only else "may send commands"
         log.info("device %s: battery %s, %s", device.uid, device.profile.name, mode)
+    set_apart()
     code = system.run()
     log.info("ended")
     return code

@@ -1,6 +1,7 @@
 """What the box says about itself, and what keeps it from sending, as texts. "" means nothing."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.metadata import version
 
 from agent.clock import Clock
@@ -8,6 +9,16 @@ from agent.device import Device
 from agent.journal import Journal
 
 DISTRIBUTION = "bms-can-agent"
+
+
+@cache
+def own_version() -> str:
+    """Return the version of this program.
+
+    Looked up once: that reads folders and a file, and importlib keeps a table of each folder for
+    ever, a new one whenever the folder has changed.
+    """
+    return version(DISTRIBUTION)
 
 
 def lockout_text(journal: Journal) -> str:
@@ -35,7 +46,7 @@ def box_facts(
     held = {} if request is None else {"request": request()}
     return {
         **held,
-        "version": version(DISTRIBUTION),
+        "version": own_version(),
         "lockout": lockout_text(journal),
         "read_only": device.read_only or bool(device.profile.read_only_reason),
         "tx_unsafe": device.control.unsafe,

@@ -8,6 +8,7 @@ number of bytes before it, so a reader knows exactly how much it missed.
 import math
 import struct
 import threading
+from array import array
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -120,7 +121,7 @@ class FrameRing:
 
 def _packed(block: Block) -> bytes:
     """Return the frames of a block as `take` packs them; column by column, then cut to length."""
-    times, rows = struct.pack(f"={len(block)}d", *block.at_s), bytearray(_ROW * len(block))
+    times, rows = array("d", block.at_s).tobytes(), bytearray(_ROW * len(block))
     for at in range(8):
         rows[at::_ROW] = times[at::8]
     for at, place in _COLUMNS:

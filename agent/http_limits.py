@@ -23,6 +23,9 @@ from agent.clock import Clock
 
 CONNECT_S = 5.0
 _WRITE_CHUNK = 16 * 1024
+# httpcore asks for 64 KiB at a time. A long poll would hold so much for its whole wait, and leave a
+# hole of that size in the heap, which small things fill before the next read: memory creeps up.
+_READ_BYTES = 4 * 1024
 KEEPALIVE_S = 20
 SOCKET_OPTIONS: list[tuple[int, int, int]] = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -61,7 +64,7 @@ class BoundedStream(httpcore.NetworkStream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """See httpcore."""
         left_s = self._backend.budget.left(timeout, httpcore.ReadTimeout)
-        return self._inner.read(max_bytes, left_s)
+        return self._inner.read(min(max_bytes, _READ_BYTES), left_s)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """See httpcore. In pieces, so that a slow reader cannot stretch the call."""

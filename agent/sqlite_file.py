@@ -27,7 +27,9 @@ _PRAGMAS = (
     f"PRAGMA busy_timeout = {_BUSY_MS}",
     "PRAGMA synchronous = FULL",
     "PRAGMA wal_autocheckpoint = 256",
-    "PRAGMA cache_size = -256",  # KiB; the default of 2 MB fills in days, and looks like a leak
+    # Pages: as many as SQLite allocates in one piece when it opens a file (its PCACHE_INITSZ). A
+    # larger cache fills page by page over hours and days, and looks like a leak.
+    "PRAGMA cache_size = 20",
     f"PRAGMA journal_size_limit = {MIB}",
     "PRAGMA trusted_schema = OFF",
     "PRAGMA cell_size_check = ON",

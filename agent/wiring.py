@@ -5,7 +5,6 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
 
 from agent import jobs
 from agent.buses import (
@@ -24,7 +23,7 @@ from agent.config import Config, DeviceConfig
 from agent.control_loop import ControlLoop
 from agent.deliver import Deliverer
 from agent.errors import BadConfig
-from agent.facts import DISTRIBUTION
+from agent.facts import own_version
 from agent.heartbeat import HeartbeatSender
 from agent.held import RequestSender
 from agent.journal import Journal
@@ -146,7 +145,7 @@ def _clock_stepped(schedule: Schedule, links: Sequence[Link]) -> None:
 def _shared(config: Config, clock: Clock, supervisor: Supervisor, world: Outside) -> Shared:
     stamp = Stamp.of(clock)
     journal = Journal(config.state_dir / JOURNAL_FILE, stamp, config.journal_max_bytes)
-    facts = {"version": version(DISTRIBUTION), "site_override": config.site.override}
+    facts = {"version": own_version(), "site_override": config.site.override}
     journal.note("start", stamp, facts)
     outbox = Outbox(
         config.state_dir / QUEUE_FILE,
