@@ -1,13 +1,17 @@
 """An hour of the agent on the real clock: `python -m bench.soak_real --minutes 60 --series FILE`.
 
-Platform and agent are processes of their own; the battery is here, at its full rate, among other
-nodes that send 500 frames/s. Every five minutes a close and an open are carried out. Prints the
-agent's memory and its share of a core; the slope is that of the second half (least squares).
+Platform and agent are processes of their own, the agent with the environment of its systemd unit;
+the battery is here, at its full rate, among nodes that send 500 frames/s. Every five minutes a
+close and an open are carried out. Prints the agent's memory and its share of a core; the slope is
+that of the second half (least squares), the first half is its time to warm up. A single page of
+4 KiB that comes in the middle of half an hour makes a slope of 0.3 MB a day, so the growth in kB
+stands beside it.
 Exit code 1 if a command did not end as it should, or the agent ended.
 """
 
 import argparse
 import os
+import re
 import select
 import socket
 import statistics
@@ -19,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from bench.soak_box import HOST
 from bench.stand import CONFIG, DEVICE, ENDED, ROOT, Client, platform, process, until
@@ -29,10 +34,26 @@ from bms_can.profile_load import load_profile
 from bms_can.simulator import Simulator
 
 PROFILE = ROOT / "dbc" / "ess_bau.toml"
+UNIT = ROOT / "deploy" / "bms-agent.service"
 TICK_S, STRANGERS_A_TICK = 0.01, 5
 SAMPLE_S, COMMANDS_S = 30.0, 300.0
 CLOSE, OPEN = 2, 3
-MB, DAY_S = 1e6, 86400.0
+_SIZES = re.compile(r"^(\w+): +(\d+) kB$", re.MULTILINE)  # of /proc/PID/smaps_rollup
+KIB, KB, MB, DAY_S = 1024, 1e3, 1e6, 86400.0
+
+
+class Memory(NamedTuple):
+    """Resident memory at a moment.
+
+    Attributes:
+        at_s: since the start of the series [s].
+        rss_mb: all of it.
+        own_mb: what belongs to no file: heap, stacks, changed data of libraries.
+    """
+
+    at_s: float
+    rss_mb: float
+    own_mb: float
 
 
 class Bus:
@@ -91,10 +112,11 @@ class Box:
         finally:
             client.close()
 
-    def rss_mb(self) -> float:
-        """Return its resident memory [MB]."""
-        pages = Path(f"/proc/{self.agent.pid}/statm").read_text(encoding="ascii").split()[1]
-        return int(pages) * os.sysconf("SC_PAGE_SIZE") / MB
+    def memory(self, at_s: float) -> Memory:
+        """Return its resident memory now, counted page by page (statm may lag behind)."""
+        text = Path(f"/proc/{self.agent.pid}/smaps_rollup").read_text(encoding="ascii")
+        kib = {name: int(size) for name, size in _SIZES.findall(text)}
+        return Memory(at_s, kib["Rss"] * KIB / MB, kib["Anonymous"] * KIB / MB)
 
     def cpu_s(self) -> float:
         """Return its processor time so far [s]."""
@@ -129,8 +151,8 @@ def box(folder: Path) -> Iterator[Box]:
         url, key = platform(folder, end)
         (folder / "state").mkdir(mode=0o700)
         config = folder / "agent.toml"
-        words = {"uid": DEVICE, "group": HOST, "port": port, "profile": PROFILE}
-        text = CONFIG.format(url=url, **words).replace('"udp_multicast"', '"socketcan"')
+        device = {"uid": DEVICE, "group": HOST, "port": port, "profile": PROFILE}
+        text = CONFIG.format(url=url, **device).replace('"udp_multicast"', '"socketcan"')
         config.write_text("\n".join(_without_override(text)), encoding="utf-8")
         stop = threading.Event()
         bus = threading.Thread(target=Bus(wire, port).run, args=(stop,))
@@ -138,10 +160,19 @@ def box(folder: Path) -> Iterator[Box]:
         end.callback(stop.set)
         bus.start()
         own_port = str(wire.getsockname()[1])
-        agent = process(end, "bench.soak_box", str(config), str(port), own_port)
+        words = str(config), str(port), own_port
+        agent = process(end, "bench.soak_box", *words, environment=_of_the_unit())
         found = Box(agent, url, key)
         until(found.is_ready)
         yield found
+
+
+def _of_the_unit() -> dict[str, str]:
+    """Return what the systemd unit sets in the environment, without the agent's own variables."""
+    lines = UNIT.read_text(encoding="utf-8").splitlines()
+    found = (line.removeprefix("Environment=") for line in lines if line.startswith("Environment="))
+    pairs = (each.partition("=") for each in found)
+    return {name: value for name, _, value in pairs if not name.startswith("BMS_AGENT_")}
 
 
 def _without_override(text: str) -> Iterator[str]:
@@ -153,26 +184,26 @@ def _without_override(text: str) -> Iterator[str]:
             yield line
 
 
-def slope_mb_a_day(samples: list[tuple[float, float]]) -> float:
-    """Return the slope of the second half of (time [s], memory [MB])."""
-    half = samples[len(samples) // 2 :]
-    line = statistics.linear_regression([each[0] for each in half], [each[1] for each in half])
-    return line.slope * DAY_S
+def slope_mb_a_day(samples: list[Memory]) -> float:
+    """Return the slope of all resident memory."""
+    times_s, sizes_mb = [each.at_s for each in samples], [each.rss_mb for each in samples]
+    return statistics.linear_regression(times_s, sizes_mb).slope * DAY_S
 
 
-def watch(found: Box, minutes: float, series: Path) -> tuple[list[tuple[float, float]], list[str]]:
+def watch(found: Box, minutes: float, series: Path) -> tuple[list[Memory], list[str]]:
     """Return memory over time, and how the commands ended; the series is written as it grows."""
     began_s, cpu_s = time.monotonic(), found.cpu_s()
     samples, ends, next_command_s = [], [], COMMANDS_S / 5
-    series.write_text("seconds,rss_mb,cpu_pct,commands\n", encoding="ascii")
+    series.write_text("seconds,rss_mb,own_mb,cpu_pct,commands\n", encoding="ascii")
     while (at_s := time.monotonic() - began_s) < minutes * 60 and found.agent.poll() is None:
         if at_s >= next_command_s:
             next_command_s += COMMANDS_S
             ends += [found.command(CLOSE), found.command(OPEN)]
         used_pct = 100 * (found.cpu_s() - cpu_s) / max(at_s, 1.0)
-        samples.append((at_s, found.rss_mb()))
+        samples.append(found.memory(at_s))
+        _, rss_mb, own_mb = samples[-1]
         with series.open("a", encoding="ascii") as file:
-            file.write(f"{at_s:.1f},{samples[-1][1]:.3f},{used_pct:.2f},{len(ends)}\n")
+            file.write(f"{at_s:.1f},{rss_mb:.3f},{own_mb:.3f},{used_pct:.2f},{len(ends)}\n")
         time.sleep(SAMPLE_S)
     return samples, ends
 
@@ -186,10 +217,16 @@ def main() -> int:
     with TemporaryDirectory(prefix="soak-") as folder, box(Path(folder)) as found:
         samples, ends = watch(found, asked.minutes, asked.series)
         alive = found.agent.poll() is None
-        used_pct = asked.series.read_text(encoding="ascii").splitlines()[-1].split(",")[2]
+        used_pct = asked.series.read_text(encoding="ascii").splitlines()[-1].split(",")[3]
+    half = samples[len(samples) // 2 :]
+    first, last = half[0], half[-1]
+    grew_kb = [KB * (now - then) for then, now in zip(first[1:], last[1:], strict=True)]
+    since = f"from {first.at_s / 60:.0f} min on"
     rows = [
-        ["memory at the end", f"{samples[-1][1]:.2f} MB", "<= 60 MB"],
-        ["slope of the second half", f"{slope_mb_a_day(samples):+.2f} MB a day", "< 1 MB a day"],
+        ["memory at the end", f"{last.rss_mb:.2f} MB", "<= 60 MB"],
+        ["of it in no file", f"{last.own_mb:.2f} MB", ""],
+        [f"slope {since}", f"{slope_mb_a_day(half):+.2f} MB a day", "< 1 MB a day"],
+        [f"growth {since}", f"{grew_kb[0]:+.0f} kB, in no file {grew_kb[1]:+.0f} kB", ""],
         ["processor", f"{used_pct} % of a core", ""],
         ["commands", f"{ends.count('held')} of {len(ends)} held", "all"],
     ]

@@ -6,12 +6,13 @@ no operation that a site would see. Frames are stamped by the kernel.
 """
 
 import json
+import os
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -171,10 +172,13 @@ def stand(folder: Path, *, battery_process: bool = False, quick: bool = True) ->
         yield found
 
 
-def process(end: ExitStack, module: str, *words: str) -> "subprocess.Popen[bytes]":
-    """Start `python -m module words`; it ends with the stack."""
+def process(
+    end: ExitStack, module: str, *words: str, environment: Mapping[str, str] | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start `python -m module words`, with more in its environment; it ends with the stack."""
     command = [sys.executable, "-m", module, *words]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)  # noqa: S603 - our own module
+    known = {**os.environ, **(environment or {})}
+    process = subprocess.Popen(command, cwd=ROOT, env=known, stdout=subprocess.DEVNULL)  # noqa: S603 - our own module
     end.callback(process.wait)
     end.callback(process.terminate)
     return process
