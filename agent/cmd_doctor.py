@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import NamedTuple
 
 from agent.battery_words import battery_of
@@ -16,7 +17,8 @@ from agent.buses import bus_of, settings_of
 from agent.clock import Clock, SystemClock
 from agent.config import Config, load
 from agent.doctor import FAIL, UNKNOWN, Finding, Verdict, examine, exit_code
-from agent.doctor_box_rules import AGENT_RULES, BOX_RULES, DISK_RULES, PLATFORM_RULES
+from agent.doctor_agent_rules import AGENT_RULES
+from agent.doctor_box_rules import BOX_RULES, DISK_RULES, PLATFORM_RULES
 from agent.doctor_bus_rules import BUS_RULES
 from agent.doctor_facts import AgentFacts, HeardFacts
 from agent.doctor_heard_rules import HEARD_RULES
@@ -101,12 +103,13 @@ def _all(arguments: Namespace, clock: Clock) -> Iterator[Finding]:
         config = load(arguments.config, os.environ)
         places = _places(config)
     except BadInput as error:
-        mend = f"bms-agent check {arguments.config}"
+        mend = f"bms-agent check {quote(str(arguments.config))}"
         yield from (Finding("configuration", FAIL, line, mend) for line in str(error).splitlines())
         return
     agent = look_at_agent(config)
     yield from examine(DISK_RULES, look_at_disk(config), "state")
-    yield from examine(PLATFORM_RULES, look_at_platform(config.platform, clock), "platform")
+    uids = [device.uid for device in config.devices]
+    yield from examine(PLATFORM_RULES, look_at_platform(config.platform, clock, uids), "platform")
     yield from examine(AGENT_RULES, agent, "agent")
     yield from _buses(places, clock, arguments.listen_s, agent)
 

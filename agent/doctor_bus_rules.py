@@ -6,12 +6,13 @@ Sources: docs/operations.md (bringing up can0), reliability rules 21 to 23, trap
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from agent.doctor import FAIL, OK, WARN, Rule, Verdict
+from agent.doctor import FAIL, OK, UNKNOWN, WARN, Rule, Verdict
 from agent.doctor_facts import BusFacts
 from bms_can.link import LinkState
 
 BACKLOG = 10_000  # packets; a second of a full 1 Mbit/s bus. The kernel's own limit is 1,000
 MOST_QUEUED = 10  # control frames that wait go out late (reliability rule 21b)
+GUESS = 500_000  # bit/s, of most batteries
 WARNING_LIMIT = 96  # error counters, ISO 11898-1: the controller is in error-warning
 
 
@@ -29,17 +30,42 @@ def _again(facts: BusFacts, setting: str) -> str:
     return f"{change} down && {change} type can {setting} && {change} up"
 
 
+def _restart(facts: BusFacts) -> str:
+    """Down and up throws away what waits to be sent; `restart` does not, and some lack it."""
+    return f"ip link set {facts.channel} down && ip link set {facts.channel} up  # after {_CAUSES}"
+
+
 def _bring_up(facts: BusFacts) -> str:
-    if facts.controller and facts.link is not None and facts.link.bitrate is None:
-        return _again(facts, f"bitrate {facts.wanted_bitrate or 500000}")
-    return f"ip link set {facts.channel} up"
+    if not facts.controller or facts.link is None or facts.link.bitrate is not None:
+        return f"ip link set {facts.channel} up"
+    if facts.wanted_bitrate is not None:
+        return _again(facts, f"bitrate {facts.wanted_bitrate}")
+    return _again(facts, f"bitrate {GUESS} listen-only on") + (
+        f"  # {GUESS} is a guess: ask for the battery's; listen-only disturbs nobody"
+    )
 
 
-_KERNEL_CAN = "modprobe can_raw; if that fails, this kernel was built without CAN: install another"
-_NO_INTERFACE = (
-    "plug the adapter in; ip -details link show type can; docs/operations.md says how to set it up"
+def _judge_rate(rate: int, facts: BusFacts) -> Verdict:
+    if facts.wanted_bitrate is None:
+        return UNKNOWN
+    return wrong_if(facts.wanted_bitrate != rate)
+
+
+def _says_rate(rate: int, facts: BusFacts) -> str:
+    if facts.wanted_bitrate is None:
+        return f"{rate} bit/s; neither agent.toml nor a DBC says which one is right"
+    return f"{rate} bit/s" + (
+        f", {facts.wanted_bitrate} wanted" if rate != facts.wanted_bitrate else ""
+    )
+
+
+_KERNEL_CAN = (
+    "modprobe can_raw  # if that fails, this kernel was built without CAN: install another"
 )
-_STATE = "wiring, termination (60 ohm between CAN_H and CAN_L), bit rate; then: "
+_NO_INTERFACE = (
+    "ip -details link show type can  # plug the adapter in; set it up: docs/operations.md"
+)
+_CAUSES = "a look at wiring, termination (60 ohm between CAN_H and CAN_L) and bit rate"
 
 
 _DROP_IN = "bms-agent.service.d/bus-off.conf"
@@ -47,15 +73,25 @@ _RIGHT = (
     f"install -Dm 644 deploy/{_DROP_IN} /etc/systemd/system/{_DROP_IN};"
     " systemctl daemon-reload; systemctl restart bms-agent"
 )
-_OR_KERNEL = "; or, as nothing is commanded here, RestartSec=1 in [CAN] of 80-can0.network"
+_OR_KERNEL = "  # or, as nothing is commanded here, RestartSec=1 in [CAN] of 80-can0.network"
+_FOR_GOOD = "for good: a line in /etc/sysctl.d/80-can.conf"
 
 
 def _there(facts: BusFacts) -> bool:
     return facts.there
 
 
+def _up(facts: BusFacts) -> bool:
+    """An interface that is down has no carrier and a stopped controller: that is no fault more."""
+    return facts.link is not None and facts.link.up
+
+
 def _real(facts: BusFacts) -> bool:
     return facts.controller
+
+
+def _running(facts: BusFacts) -> bool:
+    return _real(facts) and _up(facts)
 
 
 def _judge_state(state: str, _facts: BusFacts) -> Verdict:
@@ -83,9 +119,9 @@ def _counter(way: str) -> Rule[BusFacts]:
         _link(f"{way}_errors"),
         _judge_counter,
         lambda count, _: f"counter at {count}",
-        lambda facts: f"wiring, termination; ip -details -statistics link show {facts.channel}",
+        lambda facts: f"ip -details -statistics link show {facts.channel}  # after {_CAUSES}",
         unseen="the driver does not tell",
-        applies=_real,
+        applies=_running,
     )
 
 
@@ -117,21 +153,14 @@ BUS_RULES: Sequence[Rule[BusFacts]] = (
         _link("carrier"),
         lambda carrier, _: wrong_if(not carrier),
         lambda carrier, _: "frames can pass" if carrier else "no frame can pass",
-        lambda facts: f"{_STATE}ip link set {facts.channel} down && ip link set {facts.channel} up",
-        applies=_there,
+        _restart,
+        applies=_up,
     ),
     Rule(
         "bit rate",
         _link("bitrate"),
-        lambda rate, facts: wrong_if(facts.wanted_bitrate not in {None, rate}),
-        lambda rate, facts: (
-            f"{rate} bit/s"
-            + (
-                f", {facts.wanted_bitrate} wanted"
-                if facts.wanted_bitrate not in {None, rate}
-                else ""
-            )
-        ),
+        _judge_rate,
+        _says_rate,
         lambda facts: _again(facts, f"bitrate {facts.wanted_bitrate}"),
         applies=_real,
     ),
@@ -140,8 +169,8 @@ BUS_RULES: Sequence[Rule[BusFacts]] = (
         _link("state"),
         _judge_state,
         lambda state, _: state.lower(),
-        lambda facts: f"{_STATE}ip link set {facts.channel} type can restart",
-        applies=_real,
+        _restart,
+        applies=_running,
     ),
     _counter("tx"),
     _counter("rx"),
@@ -203,7 +232,7 @@ BUS_RULES: Sequence[Rule[BusFacts]] = (
         lambda lost, _: f"{lost} packets were thrown away before any socket, on all interfaces",
         lambda _: (
             f"sysctl -w net.core.netdev_max_backlog={BACKLOG}"
-            " (for good: a line in /etc/sysctl.d/80-can.conf); the count goes on until a reboot"
+            f"  # {_FOR_GOOD}; the count goes on until a reboot"
         ),
     ),
     Rule(
@@ -211,9 +240,6 @@ BUS_RULES: Sequence[Rule[BusFacts]] = (
         lambda facts: facts.rmem_max,
         lambda size, facts: wrong_if(size < facts.rmem_wanted, WARN),
         lambda size, facts: f"net.core.rmem_max {size}, {facts.rmem_wanted} wanted",
-        lambda facts: (
-            f"sysctl -w net.core.rmem_max={facts.rmem_wanted}"
-            " (for good: a line in /etc/sysctl.d/80-can.conf)"
-        ),
+        lambda facts: f"sysctl -w net.core.rmem_max={facts.rmem_wanted}  # {_FOR_GOOD}",
     ),
 )

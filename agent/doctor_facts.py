@@ -101,6 +101,8 @@ class PlatformFacts:
     Attributes:
         url: of the platform; key_file and ca_file as configured.
         trouble: kind of error of the call that asked for the key, "" for none; words: its text.
+        uids: devices of this box; refused: those for which the key may not report, and why;
+            None: not asked.
         took_s: how long the call took [s].
         date: the platform's clock; here: ours at the same moment.
     """
@@ -110,6 +112,8 @@ class PlatformFacts:
     ca_file: str
     trouble: str = ""
     words: str = ""
+    uids: tuple[str, ...] = ()
+    refused: tuple[str, ...] | None = None
     took_s: float | None = None
     date: datetime | None = None
     here: datetime | None = None
@@ -128,7 +132,7 @@ class DiskFacts:
 
     Attributes:
         path: of it; there: it exists; mode: its permission bits.
-        trouble: why it cannot be written, "" if it can; None: not tried.
+        trouble: why it cannot be written, or be a directory, "" if it can; None: not tried.
         free_bytes: for us; wanted_bytes: sum of the quotas.
         fsync_s: slowest of a few durable writes [s].
     """
@@ -170,7 +174,7 @@ class BoxFacts:
     Attributes:
         now: its wall clock.
         packages: name to (version, what is wanted, whether it fits); None: not installed.
-        python: version.
+        python: version; program: its path.
         systemd: systemd runs here.
         unit: properties of bms-agent.service, None: not asked.
     """
@@ -180,3 +184,4 @@ class BoxFacts:
     packages: Mapping[str, tuple[str, str, bool] | None] = field(default_factory=dict)
     systemd: bool = False
     unit: Mapping[str, str] | None = None
+    program: str = "python3"

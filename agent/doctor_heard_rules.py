@@ -70,7 +70,7 @@ HEARD_RULES: Sequence[Rule[HeardFacts]] = (
             f"{frames} in {facts.seconds:g} s"
             + (f", and {facts.error_frames} error frames" if facts.error_frames else "")
         ),
-        lambda facts: f"{facts.command}; supply of the BMS, wiring, termination, bit rate",
+        lambda facts: f"{facts.command}  # supply of the BMS, wiring, termination, bit rate?",
         unseen="the bus did not open",
     ),
     Rule(
@@ -89,7 +89,7 @@ HEARD_RULES: Sequence[Rule[HeardFacts]] = (
         lambda facts: facts.percent_known,
         _judge_known,
         _says_known,
-        lambda _: "another DBC? bms-agent sniff shows what the unknown identifiers do",
+        lambda _: "bms-agent sniff --help  # another DBC? sniff shows what unknown identifiers do",
         unseen="no DBC was given",
         applies=_heard,
     ),

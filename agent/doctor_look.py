@@ -8,7 +8,9 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -76,20 +78,35 @@ def _number(path: Path) -> int | None:
         return None
 
 
-def look_at_platform(platform: PlatformConfig, clock: Clock) -> PlatformFacts:
-    """Ask the platform whether it takes the key; that changes nothing there."""
+def look_at_platform(
+    platform: PlatformConfig, clock: Clock, uids: Sequence[str] = ()
+) -> PlatformFacts:
+    """Ask the platform whether it takes the key, for each device; that changes nothing there."""
     url, key_file = platform.url, str(platform.key_file)
     ca_file = "" if platform.ca_file is None else str(platform.ca_file)
     cloud = Cloud(url, platform.key, clock, platform.deadline_s, platform.ca_file)
+    before = PlatformFacts(url, key_file, ca_file, uids=tuple(uids))
     began_s = clock.monotonic_s()
+    with closing(cloud):
+        try:
+            text = cloud.test_key()
+        except CloudError as error:
+            return replace(before, trouble=type(error).__name__, words=str(error))
+        here, took_s = clock.wall(), clock.monotonic_s() - began_s
+        refused = tuple(why for uid in uids if (why := _refusal(cloud, uid)))
+    return replace(before, refused=refused, took_s=took_s, date=_date(text), here=here)
+
+
+def _refusal(cloud: Cloud, uid: str) -> str:
+    """Return why the key may not report for a device, "" if it may: no report is one that counts.
+
+    An operator's key, or one of another box, passes `test-apikey` as well.
+    """
     try:
-        text = cloud.test_key()
+        cloud.post_reports({"device_uid": uid, "reports": []})
     except CloudError as error:
-        return PlatformFacts(url, key_file, ca_file, type(error).__name__, str(error))
-    finally:
-        cloud.close()
-    here, took_s = clock.wall(), clock.monotonic_s() - began_s
-    return PlatformFacts(url, key_file, ca_file, took_s=took_s, date=_date(text), here=here)
+        return f"{uid}: {error}"
+    return ""
 
 
 def _date(text: str) -> datetime | None:
@@ -106,12 +123,15 @@ def look_at_disk(config: Config) -> DiskFacts:
     path, quota = config.state_dir, config.recorder.max_bytes
     wanted = config.journal_max_bytes + config.outbox_max_bytes + quota
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
+        mode = path.stat().st_mode
         free = os.statvfs(path)
     except FileNotFoundError:
         return DiskFacts(str(path), there=False, wanted_bytes=wanted)
     except OSError as error:
         return DiskFacts(str(path), there=True, trouble=str(error), wanted_bytes=wanted)
+    if not stat.S_ISDIR(mode):
+        return DiskFacts(str(path), there=False, trouble="is no directory", wanted_bytes=wanted)
+    mode = stat.S_IMODE(mode)
     trouble, fsync_s = _durable_write(path)
     free_bytes = free.f_bavail * free.f_frsize
     return DiskFacts(str(path), True, mode, trouble, free_bytes, wanted, fsync_s)  # noqa: FBT003 - there
@@ -151,7 +171,8 @@ def look_at_box(clock: Clock) -> BoxFacts:
     """Look at versions and at systemd."""
     systemd = SYSTEMD.is_dir()
     unit = _unit() if systemd else None
-    return BoxFacts(clock.wall(), sys.version.split()[0], _packages(), systemd, unit)
+    python = sys.version.split()[0]
+    return BoxFacts(clock.wall(), python, _packages(), systemd, unit, sys.executable)
 
 
 def _unit() -> Mapping[str, str] | None:

@@ -1,5 +1,6 @@
 """`bms-agent doctor`: facts in, verdicts out; what could not be looked at is never well."""
 
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,8 +10,8 @@ from typing import Any
 import pytest
 
 from agent.doctor import BAD, FAIL, OK, UNKNOWN, WARN, Finding, Verdict, examine, exit_code
+from agent.doctor_agent_rules import AGENT_RULES
 from agent.doctor_box_rules import (
-    AGENT_RULES,
     BOX_RULES,
     DISK_RULES,
     PLATFORM_RULES,
@@ -77,7 +78,9 @@ HEARD = HeardFacts(
     periods=(PeriodFacts("M", 0.1, 0.101, 0.5),),
     status="1: contactor open",
 )
-PLATFORM = PlatformFacts("https://ems/api", "key", "", took_s=0.1, date=NOW, here=NOW)
+PLATFORM = PlatformFacts(
+    "https://ems/api", "key", "", uids=("A",), refused=(), took_s=0.1, date=NOW, here=NOW
+)
 DISK = DiskFacts("/var/lib/bms-agent", True, 0o700, "", 1000 * MIB, 200 * MIB, 0.01)  # noqa: FBT003 - there
 AGENT = AgentFacts(
     "agent.toml", held=True, answers=True, devices={"A": {"battery": "ess", "read_only": True}}
@@ -96,10 +99,10 @@ NOTHING_SEEN: Sequence[tuple[Any, Any]] = (
     (BUS_RULES, BusFacts("socketcan", "can0")),
     (BUS_RULES, replace(BUS, link=LinkState("can0", 3, "can", up=True))),
     (HEARD_RULES, HeardFacts("candump can0", 5.0, frames=1)),
-    (PLATFORM_RULES, replace(PLATFORM, date=None)),
+    (PLATFORM_RULES, replace(PLATFORM, date=None, refused=None)),
     (DISK_RULES, DiskFacts("/x", there=True)),
     (AGENT_RULES, AgentFacts("agent.toml", held=None)),
-    (BOX_RULES, BoxFacts(NOW, "3.11", {"cantools": None})),
+    (BOX_RULES, BoxFacts(NOW, "3.11")),
 )
 # What may be said to be well of facts in which nothing, or next to nothing, was seen.
 SEEN_ALL_THE_SAME = {
@@ -140,6 +143,7 @@ def link(**changed: object) -> BusFacts:
 BAD_BUSES: list[tuple[str, BusFacts, Verdict, str]] = [
     ("kernel", replace(BUS, kernel_can=False), FAIL, "modprobe can_raw"),
     ("interface", replace(BUS, link=None), FAIL, "plug the adapter in"),
+    ("up", replace(link(up=False, bitrate=None), wanted_bitrate=None), FAIL, "listen-only on"),
     ("up", link(up=False), FAIL, "ip link set can0 up"),
     ("up", link(up=False, bitrate=None), FAIL, "type can bitrate 500000"),
     ("carrier", link(carrier=False), FAIL, "ip link set can0 down && ip link set can0 up"),
@@ -147,7 +151,7 @@ BAD_BUSES: list[tuple[str, BusFacts, Verdict, str]] = [
     ("state", link(state="ERROR-WARNING"), WARN, "termination"),
     ("echo", link(echo=False), WARN, "another adapter"),
     ("state", link(state="ERROR-PASSIVE"), FAIL, "termination"),
-    ("state", link(state="BUS-OFF"), FAIL, "type can restart"),
+    ("state", link(state="BUS-OFF"), FAIL, "link set can0 down && ip link set can0 up"),
     ("tx errors", link(tx_errors=1), WARN, "termination"),
     ("rx errors", link(rx_errors=96), FAIL, "termination"),
     ("transmit queue", link(tx_queue=1000), WARN, "txqueuelen 10"),
@@ -168,6 +172,25 @@ def test_each_fault_of_an_interface(
     assert found[check].verdict is verdict
     assert mend in found[check].mend
     assert {each.verdict for name, each in found.items() if name != check} <= {OK, UNKNOWN}
+    assert_shell_takes(found[check].mend)
+
+
+def assert_shell_takes(mend: str) -> None:
+    """What mends is pasted into a shell: what is for people only stands behind a `#`."""
+    done = subprocess.run(["sh", "-n", "-c", mend], capture_output=True, text=True, check=False)  # noqa: S603, S607 - read, not run
+    assert not done.stderr, mend
+
+
+def test_a_down_interface_has_one_fault() -> None:
+    """No carrier and a stopped controller follow from it: two more lines would mislead."""
+    facts = link(up=False, carrier=False, state="STOPPED")
+    found = {each.check: each for each in examine(BUS_RULES, facts)}
+    assert [name for name, each in found.items() if each.verdict in BAD] == ["up"]
+
+
+def test_a_bit_rate_that_nothing_confirms_is_not_well() -> None:
+    """Neither agent.toml nor the DBC says one: it may be right or wrong."""
+    assert verdicts(BUS_RULES, replace(BUS, wanted_bitrate=None))["bit rate"] is UNKNOWN
 
 
 def test_a_bus_that_only_listens_needs_no_short_queue() -> None:
@@ -226,6 +249,7 @@ def test_each_fault_of_what_is_heard(check: str, facts: HeardFacts, verdict: Ver
     found = {finding.check: finding for finding in examine(HEARD_RULES, facts)}
     assert found[check].verdict is verdict
     assert found[check].mend
+    assert_shell_takes(found[check].mend)
 
 
 def test_our_own_agent_is_no_other_master() -> None:
@@ -242,6 +266,16 @@ def test_every_error_of_the_platform_has_a_verdict() -> None:
         facts = replace(PLATFORM, trouble=kind, words="so it is", date=None)
         key = next(iter(examine(PLATFORM_RULES, facts)))
         assert (key.verdict in BAD, bool(key.mend), "{" in key.mend) == (True, True, False)
+        assert_shell_takes(key.mend)
+
+
+def test_a_key_that_is_good_for_somebody_else() -> None:
+    """An operator's key, or one of another box, passes the test of keys; no report would."""
+    facts = replace(PLATFORM, uids=("A", "B"), refused=("B: HTTP 404",))
+    found = {each.check: each for each in examine(PLATFORM_RULES, facts)}
+    assert (found["key"].verdict, found["devices"].verdict) == (OK, FAIL)
+    assert "--device A --device B" in found["devices"].mend
+    assert_shell_takes(found["devices"].mend)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +290,8 @@ def test_the_clock_against_the_platform_s(skew_s: float, verdict: Verdict) -> No
 @pytest.mark.parametrize(
     ("check", "changed", "verdict"),
     [
-        ("directory", {"there": False}, WARN),
+        ("directory", {"there": False, "path": "/a dir/it's"}, WARN),
+        ("directory", {"there": False, "trouble": "is no directory"}, FAIL),
         ("mode", {"mode": 0o750}, WARN),
         ("writable", {"trouble": "Read-only file system", "fsync_s": None}, FAIL),
         ("free", {"free_bytes": 63 * MIB}, FAIL),
@@ -267,7 +302,9 @@ def test_the_clock_against_the_platform_s(skew_s: float, verdict: Verdict) -> No
 )
 def test_each_fault_of_the_disk(check: str, changed: dict[str, Any], verdict: Verdict) -> None:
     """What a command would wait for, or fail by."""
-    assert verdicts(DISK_RULES, replace(DISK, **changed))[check] is verdict
+    found = {each.check: each for each in examine(DISK_RULES, replace(DISK, **changed))}
+    assert found[check].verdict is verdict
+    assert_shell_takes(found[check].mend)
 
 
 @pytest.mark.parametrize(
@@ -289,6 +326,7 @@ def test_what_the_running_agent_says(check: str, said: dict[str, Any], verdict: 
     found = {finding.check: finding for finding in examine(AGENT_RULES, facts)}[check]
     assert found.verdict is verdict
     assert found.said.startswith("B: ")
+    assert_shell_takes(found.mend)
 
 
 @pytest.mark.parametrize("key", ["sync_trouble", "poll_trouble", "deliver_trouble"])
@@ -317,11 +355,12 @@ def test_an_agent_that_hangs_or_is_not_there() -> None:
 
 def test_a_box_in_the_past_and_an_old_package() -> None:
     """A clock that was never set, a library of the wrong version, a unit that is not enabled."""
-    packages = {"cantools": ("44.0.0", "<46,>=45", False)}
+    packages = {"cantools": ("44.0.0", "<46,>=45", False), "httpx": None}
     unit = {**UNIT, "UnitFileState": "disabled"}
     facts = replace(BOX, now=NOW.replace(year=1970), packages=packages, unit=unit)
     found = verdicts(BOX_RULES, facts)
     assert (found["clock"], found["cantools"], found["unit"]) == (FAIL, FAIL, WARN)
+    assert found["httpx"] is FAIL  # not there at all
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from agent.cli import main
 from agent.doctor_look import look_at_disk
 from tests.ems_process import Ems
-from tests.system.plant import ROOT, plant
+from tests.system.plant import ROOT, plant, write_config
 
 TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
 Capture = pytest.CaptureFixture[str]
@@ -45,7 +45,8 @@ def test_a_whole_plant(tmp_path: Path, ems: Ems, capsys: Capture) -> None:
             assert found[f"{site.uid} {check}"][0] == "ok", found
         assert found[f"{site.uid} status"] == ("ok", "powered down, 0 alarms")
         assert found[f"{site.uid} other master"][0] == "unknown"
-        for check in ("state mode", "state writable", "platform key", "platform clock"):
+        keys = ("platform key", "platform devices", "platform clock")
+        for check in ("state mode", "state writable", *keys):
             assert found[check][0] == "ok", found
         assert found["agent process"] == ("ok", "runs and answers")
         assert found["agent commands"][1] == f"{site.uid} may be commanded"
@@ -81,6 +82,20 @@ def test_a_whole_plant(tmp_path: Path, ems: Ems, capsys: Capture) -> None:
     assert found["agent journal"][0] == "unknown"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("whose", ["operator", "another box"])
+def test_a_key_that_may_not_report(tmp_path: Path, ems: Ems, capsys: Capture, whose: str) -> None:
+    """The platform takes the key, but not for this device: no report would arrive."""
+    uid, _ = ems.new_device()
+    key = ems.operator_key if whose == "operator" else ems.new_device()[1]
+    config = write_config(tmp_path, ems, uid, key, channel=uid, profile="ess_bau")
+    code, found = examined(capsys, config)
+    assert code == 1
+    assert found["platform key"][0] == "ok"
+    verdict, said = found["platform devices"]
+    assert (verdict, said.startswith(f"{uid}: HTTP 400")) == ("fail", True), said
+
+
 def test_a_wrong_configuration_is_a_finding(tmp_path: Path, capsys: Capture) -> None:
     """Each mistake in agent.toml is a line; the machine is looked at all the same."""
     path = tmp_path / "agent.toml"
@@ -97,7 +112,7 @@ def test_a_machine_without_that_bus(capsys: Capture) -> None:
     assert main(words) == 1
     shown = capsys.readouterr().out
     assert "nocan7 interface" in shown
-    assert "-> plug the adapter in" in shown
+    assert "# plug the adapter in" in shown
     assert "unknown  nocan7 frames" in shown
 
 
@@ -142,7 +157,7 @@ def test_a_state_directory_that_cannot_be_used(tmp_path: Path) -> None:
     config.state_dir = tmp_path / "file"
     config.state_dir.touch()
     found = look_at_disk(config)  # type: ignore[arg-type]  # what it reads of a Config
-    assert (found.there, found.trouble, found.fsync_s) == (True, "Not a directory", None)
+    assert (found.there, found.trouble, found.fsync_s) == (False, "is no directory", None)
     assert not (tmp_path / "state").exists()
 
 
