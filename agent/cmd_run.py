@@ -1,5 +1,6 @@
 """bms-agent run: the agent itself."""
 
+import gc
 import logging
 import os
 import signal
@@ -11,7 +12,7 @@ from agent.config import load
 from agent.errors import JournalFailed, OutboxFailed
 from agent.keys import HideSecrets
 from agent.lock import AlreadyRunning, only_one
-from agent.memory import one_arena, set_apart
+from agent.memory import COLLECT_S, one_arena, set_apart
 from agent.wiring import System, build
 
 EXIT_RUNNING, EXIT_NO_STATE = 75, 74  # EX_TEMPFAIL, EX_IOERR of sysexits.h
@@ -47,6 +48,7 @@ def _run(system: System) -> int:
         device = link.device
         mode = "listens only" if device.read_only else "may send commands"
         log.info("device %s: battery %s, %s", device.uid, device.profile.name, mode)
+    system.schedule.every(COLLECT_S, gc.collect, "memory", COLLECT_S)
     set_apart()
     code = system.run()
     log.info("ended")

@@ -164,11 +164,17 @@ def hash_of(row: tuple[Any, ...]) -> str:
 
 def event_of(row: tuple[Any, ...]) -> Event:
     """Return the value of a row as `EVENTS` selects it."""
-    event = Event(*row)
-    return event._replace(
-        state=None if event.state is None else CommandState(event.state),
-        reason=None if event.reason is None else Reason(event.reason),
-        evidence=json.loads(row[7]),
+    seq, kind, uid, command_id, state, reason, detail, evidence, *rest = row
+    return Event(  # in one piece: see agent/memory.py on `_replace`
+        seq,
+        kind,
+        uid,
+        command_id,
+        None if state is None else CommandState(state),
+        None if reason is None else Reason(reason),
+        detail,
+        json.loads(evidence),
+        *rest,
     )
 
 

@@ -120,13 +120,13 @@ class FrameReader:
         heads = self._slots.heads()
         packed = bytes(self._slots.data[: self._size * count])
         lost = self._lost(count - 1, heads[-1][0])
-        found = Batch([], [], Counter(), lost, count == BATCH)
-        frames: Sequence[Frame] | None = self._block(packed, heads, moment)
-        if frames is None:
-            frames = self._sort(self._rows(packed, heads), moment, found)
+        found = Batch(self._block(packed, heads, moment) or [], [], Counter(), lost, count == BATCH)
+        if not found.frames:
+            rows = self._rows(packed, heads)
+            found = Batch(self._sort(rows, moment, found), *found[1:])
         if not found.more:  # what waits may have been stamped before the clock was set
             self._offset_s = moment.wall_s - moment.now_s
-        return found._replace(frames=frames)
+        return found
 
     def _block(self, packed: bytes, heads: Sequence[Head], moment: Moment) -> Block | None:
         """Return messages as a block; None if they must be looked at one by one.

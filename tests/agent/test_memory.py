@@ -2,9 +2,10 @@
 
 import gc
 import importlib.metadata
+import socket
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -14,15 +15,19 @@ import pytest
 from agent.clock import FakeClock, SystemClock
 from agent.cloud import Cloud
 from agent.facts import own_version
+from agent.journal import Journal
+from agent.journal_rows import Stamp
 from agent.keys import Secret
 from agent.memory import one_arena, set_apart
 from agent.sqlite_file import MIB, Schema, SqliteFile
 from bms_can.profile import CommandCode
+from bms_can.rawcan import FrameReader, Moment
 from tests.agent.scripted_server import ScriptedServer, answer, says
 from tests.box import box
 
 CALLS = 5
-HEARD_S = 10.0
+HEARD_S, PASSED_S = 10.0, 15.0
+MANY = 1000
 LESS_THAN_A_COMMAND = 20  # objects; what changes between two equal moments anyway
 BLOCK_AT_OPENING = 20  # pages that SQLite allocates in one piece
 
@@ -63,7 +68,7 @@ def test_commands_leave_no_object(tmp_path: Path) -> None:
         for _ in range(3):
             for code in (CommandCode.CLOSE_CONTACTOR, CommandCode.OPEN_CONTACTOR):
                 command = made.offer(code)
-                made.run(60.0)
+                made.run(PASSED_S)
                 assert made.state_of(command) == "held"
             gc.collect()
             counts.append(len(gc.get_objects()))
@@ -75,6 +80,38 @@ def test_the_version_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     known = own_version()
     monkeypatch.setattr(importlib.metadata.Distribution, "from_name", None)  # how it is looked up
     assert own_version() == known
+
+
+def kept_by(what: Callable[[], object]) -> int:
+    """Return how many blocks of memory more are in use after many calls."""
+    what()
+    with no_collector():
+        before = sys.getallocatedblocks()
+        for _ in range(MANY):
+            what()
+        return sys.getallocatedblocks() - before
+
+
+def test_reading_rows_of_the_journal_keeps_none(tmp_path: Path) -> None:
+    """Not in CPython's lists of free tuples either, which grow to 2,000 of each length."""
+    clock = FakeClock()
+    with closing(Journal(tmp_path / "journal.db", Stamp.of(clock))) as journal:
+        journal.note("start", Stamp.of(clock), {})
+        assert kept_by(journal.log) < MANY / 2
+
+
+def test_receiving_keeps_nothing() -> None:
+    """One frame a call, a thousand calls."""
+    receiver, sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with receiver, sender:
+        receiver.settimeout(0)
+        reader = FrameReader(receiver.fileno())
+
+        def one() -> None:
+            sender.send(bytes(16))
+            assert reader.read(Moment(1.0, 1.0, 0.0)) is not None
+
+        assert kept_by(one) < MANY / 2
 
 
 def test_pages_of_a_file_are_there_from_the_start(tmp_path: Path) -> None:
