@@ -1,8 +1,9 @@
 """The last seconds of one bus, packed: 13 bytes a frame and its data. Bounded in time and memory.
 
-One thread puts frames in and never waits for a reader: it appends to the newest chunk, and only a
-full chunk (some hundred frames) takes the lock. Readers get copies. A place in the stream is the
-number of bytes before it, so a reader knows exactly how much it missed.
+One thread puts frames in and hardly ever waits for a reader: it appends to the newest chunk, and
+only once in some hundred frames takes the lock. Blocks are kept as they came and packed together,
+which costs far less than packing each. Readers get copies. A place in the stream is the number of
+bytes before it, so a reader knows exactly how much it missed.
 """
 
 import math
@@ -10,7 +11,7 @@ import struct
 import threading
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from bms_can.block import Block
@@ -18,6 +19,7 @@ from bms_can.can_frame import CLASSICAL, CLASSICAL_DATA, DATA_AT, EXTENDED, LENG
 from bms_can.frame import Frame
 
 CHUNK_BYTES = 8 * 1024
+MOST_WAITING = 256  # frames in blocks that are not packed yet
 RING_BYTES = 4 * 1024 * 1024  # 199,000 frames of 8 bytes: 50 s of a full bus at 4,000 frames/s
 
 _HEAD = struct.Struct("=dIB")  # time [s], identifier with flag, length of the data
@@ -70,9 +72,13 @@ class FrameRing:
         self._sealed: deque[Chunk] = deque()
         self._chunk = bytearray()
         self._start = 0
+        self._waiting: list[Block] = []
+        self._frames_waiting = 0
 
     def take(self, frame: Frame) -> None:
         """Keep a frame. Belongs to one thread."""
+        if self._waiting:
+            self._fold()
         at_s, can_id, extended, data = frame[:4]
         chunk = self._chunk
         # One += is atomic for a reader that copies the chunk: it sees whole frames only.
@@ -83,12 +89,23 @@ class FrameRing:
     def take_many(self, frames: Sequence[Frame]) -> None:
         """Keep frames: the same as `take` with each."""
         if type(frames) is Block:
-            self._chunk += _packed(frames)
-            if len(self._chunk) >= CHUNK_BYTES:
-                self._seal(frames.at_s[-1])
+            self._waiting.append(frames)  # atomic for a reader
+            self._frames_waiting += len(frames.at_s)
+            if self._frames_waiting >= MOST_WAITING:
+                self._fold()
         else:
             for frame in frames:
                 self.take(frame)
+
+    def _fold(self) -> None:
+        """Pack the blocks that wait."""
+        last_s = self._waiting[-1].at_s[-1]
+        with self._lock:
+            self._chunk += _packed(self._waiting)
+            self._waiting.clear()
+            self._frames_waiting = 0
+        if len(self._chunk) >= CHUNK_BYTES:
+            self._seal(last_s)
 
     def _seal(self, at_s: float) -> None:
         """Begin a new chunk, and forget the oldest ones."""
@@ -116,19 +133,24 @@ class FrameRing:
 
     def _chunks(self) -> list[Chunk]:
         with self._lock:
-            return [*self._sealed, Chunk(self._start, math.inf, bytes(self._chunk))]
+            newest = bytes(self._chunk) + _packed(self._waiting)
+            return [*self._sealed, Chunk(self._start, math.inf, newest)]
 
 
-def _packed(block: Block) -> bytes:
-    """Return the frames of a block as `take` packs them; column by column, then cut to length."""
-    times, rows = array("d", block.at_s).tobytes(), bytearray(_ROW * len(block))
+def _packed(blocks: Iterable[Block]) -> bytes:
+    """Return the frames of blocks as `take` packs them; column by column, then cut to length."""
+    kept = tuple(blocks)  # the other thread may append one meanwhile
+    at_s = [each for block in kept for each in block.at_s]
+    packed = b"".join([block.packed for block in kept])
+    times, rows = array("d", at_s).tobytes(), bytearray(_ROW * len(at_s))
     for at in range(8):
         rows[at::_ROW] = times[at::8]
     for at, place in _COLUMNS:
-        rows[at::_ROW] = block.packed[place::CLASSICAL]
-    if block.is_full:
+        rows[at::_ROW] = packed[place::CLASSICAL]
+    lengths = packed[LENGTH_AT::CLASSICAL]
+    if lengths.count(CLASSICAL_DATA) == len(lengths):
         return bytes(rows)
-    lengths, begins = block.packed[LENGTH_AT::CLASSICAL], range(0, len(rows), _ROW)
+    begins = range(0, len(rows), _ROW)
     each = zip(begins, lengths, strict=True)
     return b"".join([rows[at : at + _HEAD_BYTES + length] for at, length in each])
 

@@ -27,6 +27,7 @@ from bms_can.can_frame import (
 from bms_can.frame import Frame
 
 Key = tuple[int, bool]  # (CAN id, extended)
+Run = tuple[Sequence[bytes], Sequence[float], Frame]  # payloads, their times [s], newest frame
 
 MOST_HEADS = 4096  # a node with random identifiers must not fill the memory
 _HEAD = struct.Struct("=IB3x")  # identifier word, length, what says nothing
@@ -83,6 +84,19 @@ class Block(Sequence[Frame]):
         own = self.own
         return _new(Frame, (self.at_s[place], *key, self.data(place), self.channel, own))
 
+    def run(self, key: Key, places: Sequence[int]) -> Run:
+        """Return what some frames of one identifier bring, oldest first."""
+        packed, times_s, newest = self.packed, self.at_s, places[-1]
+        at = newest * CLASSICAL + DATA_AT
+        length = packed[at - DATA_AT + LENGTH_AT]
+        data, at_s = packed[at : at + length], times_s[newest]
+        frame = _new(Frame, (at_s, *key, data, self.channel, self.own))
+        if len(places) == 1:  # mostly, on a bus that is looked at a hundred times a second
+            return (data,), (at_s,), frame
+        begins = [place * CLASSICAL + DATA_AT for place in places]
+        payloads = [packed[begin : begin + length] for begin in begins]
+        return payloads, [times_s[place] for place in places], frame
+
     def __iter__(self) -> Iterator[Frame]:
         return map(self.__getitem__, range(len(self)))
 
@@ -94,11 +108,6 @@ class Block(Sequence[Frame]):
     def length(self, place: int) -> int:
         """Return the length of a payload [byte]."""
         return self.packed[place * CLASSICAL + LENGTH_AT]
-
-    @property
-    def is_full(self) -> bool:
-        """Whether each frame has as many data bytes as it can."""
-        return self.packed[LENGTH_AT::CLASSICAL].count(CLASSICAL_DATA) == len(self.at_s)
 
 
 class Sorter:

@@ -5,6 +5,7 @@ A frame that fails any check changes nothing; it is counted by reason.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from bms_can.block import Block, Key
 from bms_can.codec import Codec
@@ -18,6 +19,22 @@ from bms_can.table import SignalTable
 
 MOST_SEEN = 1024  # payloads of multiplexed messages that are known by heart
 MOST_UNKNOWN = 4096  # a babbling node with random identifiers must not fill the box's memory
+
+
+class Plain(NamedTuple):
+    """A message of which every frame of one length decodes.
+
+    Attributes:
+        message: its name.
+        length: of its data [byte].
+        checked: it has a counter or a checksum.
+        telling: a status or a command rests on it.
+    """
+
+    message: str
+    length: int
+    checked: bool
+    telling: bool
 
 
 class Intake:
@@ -41,13 +58,17 @@ class Intake:
         self._payloads: dict[str, bytes] = {}
         self._checked = frozenset(profile.integrity)
         self._telling = frozenset(telling(profile))
-        self._plain = self._codec.surely_decoded() if profile.channel is None else {}
+        self._plain = dict(self._plain_messages()) if profile.channel is None else {}
         self._seen: dict[tuple[object, ...], tuple[str, Mapping[str, Sample]]] = {}
         self.frames = 0
         self.decoded = 0
         self.unknown: Counter[tuple[int, bool]] = Counter()
         self.unknown_more = 0
         self.bad: Counter[str] = Counter()
+
+    def _plain_messages(self) -> Iterator[tuple[Key, Plain]]:
+        for key, (message, length) in self._codec.surely_decoded().items():
+            yield key, Plain(message, length, message in self._checked, message in self._telling)
 
     def take(self, frame: Frame) -> bool:
         """Take one frame; tell whether it brought new bytes that a status or a command rests on.
@@ -57,14 +78,14 @@ class Intake:
         decoded before is not decoded again. Counters and checksums are looked at each time.
         """
         plain = self._plain.get(frame[1:3])  # identifier, kind of identifier
-        if plain is not None and len(frame.data) == plain[1]:
-            message = plain[0]
+        if plain is not None and len(frame.data) == plain.length:
+            message = plain.message
             self.frames += 1
-            if message in self._checked and not self._passes(message, frame.data):
+            if plain.checked and self._faults(message, (frame.data,)):
                 return False
             self.decoded += 1
             self.table.postpone(message, frame)
-            return message in self._telling and self._is_news(message, frame.data)
+            return plain.telling and self._is_news(message, frame.data)
         seen = self._seen.get(frame[1:4])  # the same, and the payload
         if seen is not None:
             self.frames += 1
@@ -106,8 +127,8 @@ class Intake:
         news = False
         for key, places in block.places.items():
             plain = self._plain.get(key)
-            if plain is not None and block.length(places[0]) == plain[1]:
-                news |= self._take_run(key, plain[0], block, places)
+            if plain is not None:
+                news |= self._take_run(key, plain, block, places)
             elif key in self.unknown:
                 self.frames += len(places)
                 self.unknown[key] += len(places)
@@ -115,46 +136,48 @@ class Intake:
                 news |= self._take_pages(key, block, places)
         return news
 
-    def _take_run(self, key: Key, message: str, block: Block, places: Sequence[int]) -> bool:
+    def _take_run(self, key: Key, plain: Plain, block: Block, places: Sequence[int]) -> bool:
         """Take frames of a message that surely decode: all are checked, the newest is kept."""
-        self.frames += len(places)
-        if message in self._checked:
-            data = block.data
-            places = [at for at in places if self._passes(message, data(at))]
-            if not places:
-                return False
-        self.decoded += len(places)
-        earlier, newest = places[:-1], block.frame(key, places[-1])
-        self.table.count(message, [block.at_s[place] for place in earlier])
-        self.table.postpone(message, newest)
-        if message not in self._telling:
+        payloads, times_s, newest = block.run(key, places)
+        if len(newest.data) != plain.length:
+            return self._take_pages(key, block, places)
+        message = plain.message
+        self.frames += len(payloads)
+        if plain.checked:
+            faults = self._faults(message, payloads)
+            if faults:
+                places = [at for number, at in enumerate(places) if number not in faults]
+                if not places:
+                    return False
+                payloads, times_s, newest = block.run(key, places)
+        self.decoded += len(payloads)
+        self.table.postpone_many(message, times_s, newest)
+        if not plain.telling:
             return False
-        before = newest.data
-        if self._is_news(message, before):
-            return True
-        return any(block.data(at) != before for at in earlier)
+        alike = payloads.count(newest.data) == len(payloads)
+        return self._is_news(message, newest.data) or not alike
 
     def _take_pages(self, key: Key, block: Block, places: Sequence[int]) -> bool:
         """Take frames that do not surely decode; what was decoded before need not be again."""
-        news, data = False, block.data
-        for place in places:
-            seen = self._seen.get((*key, data(place)))
-            if seen is None:
-                news |= self.take(block.frame(key, place))
-                continue
-            self.frames += 1
-            self.decoded += 1
-            self.table.renew(*seen, block.at_s[place])
-            news |= self._is_news(seen[0], data(place))
-        return news
+        payloads, times_s, newest = block.run(key, places)
+        seen = [self._seen.get((*key, data)) for data in payloads]
+        known = [each for each in seen if each is not None]
+        if len(known) < len(seen):
+            return self.take_each(block.frame(key, place) for place in places)
+        message = known[0][0]
+        self.frames += len(known)
+        self.decoded += len(known)
+        self.table.renew(message, [samples for _, samples in known], times_s)
+        before = self._payloads.get(message)
+        self._payloads[message] = newest.data
+        return message in self._telling and payloads.count(before) < len(payloads)
 
-    def _passes(self, message: str, data: bytes) -> bool:
-        try:
-            self.integrity.check(message, data)
-        except BadFrame as bad:
-            self.bad[bad.reason] += 1
-            return False
-        return True
+    def _faults(self, message: str, payloads: Sequence[bytes]) -> Mapping[int, str]:
+        """Check and count payloads of a message; return why those by place may not be used."""
+        faults = self.integrity.faults(message, payloads)
+        if faults:
+            self.bad.update(faults.values())
+        return faults
 
     def _is_news(self, message: str, data: bytes) -> bool:
         if self._payloads.get(message) == data:

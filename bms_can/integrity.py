@@ -4,7 +4,7 @@ They find broken and frozen senders, not forged frames: CAN has no proof of the 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -131,9 +131,6 @@ class _Seal:
             BadFrame: "counter": repeated, out of range, or wrong too often of late.
         """
         step = (value - self.last) % self.modulo if self.last is not None else 1
-        if step == 1 and self.wrong == 0 and value < self.modulo:  # nearly always
-            self.last, self.doubted = value, False
-            return 0
         self.last = value
         right = step == 1 % self.modulo and value < self.modulo
         self.wrong = max(self.wrong - 1, 0) if right else min(self.wrong + 1, WRONG_LIMIT)
@@ -198,6 +195,27 @@ class Integrity:
         if lost:
             self._lost[message_name] += lost
 
+    def faults(self, message: str, payloads: Sequence[bytes]) -> Mapping[int, str]:
+        """Take payloads of a message in order; see `check`.
+
+        Returns:
+            the reason for which a payload is refused, by its place; empty: all may be used.
+        """
+        seal = self._seals.get(message)
+        if seal is None:
+            return {}
+        faults = {}
+        for place, data in enumerate(payloads):
+            try:
+                lost = _step(seal, data)
+            except BadFrame as error:
+                faults[place] = error.reason
+                self._refused[error.reason] += 1
+            else:
+                if lost:
+                    self._lost[message] += lost
+        return faults
+
     def steady(self, message: str) -> int | None:
         """Return the newest counter value of a message; None unless all before it were right."""
         seal = self._seals[message]
@@ -231,9 +249,12 @@ def _step(seal: _Seal, data: bytes) -> int:
     counter, at = seal.counter, seal.counter_at
     if counter is None:
         return 0
-    return seal.step(
-        int(read(counter, data)) if at is None else data[at] >> seal.shift & counter.mask
-    )
+    value = int(read(counter, data)) if at is None else data[at] >> seal.shift & counter.mask
+    last = seal.last
+    if last is not None and seal.wrong == 0 and value == (last + 1) % seal.modulo:  # nearly always
+        seal.last, seal.doubted = value, False
+        return 0
+    return seal.step(value)
 
 
 def rule_mistakes(database: Database, rule: IntegrityRule) -> tuple[str, ...]:

@@ -8,8 +8,9 @@ frames that the kernel had to throw away; a recv() for each frame costs more tha
 import math
 import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
+from types import MappingProxyType
 from typing import NamedTuple
 
 from bms_can.block import Block, Sorter
@@ -37,6 +38,7 @@ AGREES_S = 0.001  # a stamp may be so far out of its bounds: two clocks are not 
 _LONG = struct.calcsize("@l")
 _STAMP_SPACE = CMSG.size + 2 * _LONG  # of the first ancillary record
 _STAMP = struct.Struct(f"@{CMSG.size}xll{CONTROL - _STAMP_SPACE}x")
+NOTHING: Mapping[str, int] = MappingProxyType({})
 _new = tuple.__new__
 
 Row = tuple[tuple[int, int, bytes], tuple[int, int], Head]  # record, stamp, head
@@ -54,8 +56,8 @@ class Batch(NamedTuple):
     """
 
     frames: Sequence[Frame]
-    errors: list[BusError]
-    other: Counter[str]
+    errors: Sequence[BusError]
+    other: Mapping[str, int]
     lost: int
     more: bool
 
@@ -117,31 +119,31 @@ class FrameReader:
         count = self._slots.fill(self._fd)
         if not count:
             return None
-        heads = self._slots.heads()
         packed = bytes(self._slots.data[: self._size * count])
-        lost = self._lost(count - 1, heads[-1][0])
-        found = Batch(self._block(packed, heads, moment) or [], [], Counter(), lost, count == BATCH)
-        if not found.frames:
-            rows = self._rows(packed, heads)
-            found = Batch(self._sort(rows, moment, found), *found[1:])
-        if not found.more:  # what waits may have been stamped before the clock was set
+        batch = self._block(packed, count, moment) or self._one_by_one(packed, count, moment)
+        if not batch.more:  # what waits may have been stamped before the clock was set
             self._offset_s = moment.wall_s - moment.now_s
-        return found
+        return batch
 
-    def _block(self, packed: bytes, heads: Sequence[Head], moment: Moment) -> Block | None:
+    def _block(self, packed: bytes, count: int, moment: Moment) -> Batch | None:
         """Return messages as a block; None if they must be looked at one by one.
 
-        That is what `_sort` would return, only faster. So all doubtful cases are left to it.
+        That is what `_one_by_one` would return, only faster. So all doubtful cases are left to it.
         """
-        used, marks, size = heads[0]
-        if heads.count(heads[0]) != len(heads) or marks & TRUNCATED or used < _STAMP_SPACE:
+        head = self._slots.head()
+        if head is None:
             return None
-        if self._size != CLASSICAL or size != CLASSICAL:
+        used, marks, size = head
+        if not size == CLASSICAL == self._size or marks & TRUNCATED or used < _STAMP_SPACE:
             return None
         places = self._sorter.places(packed)
         if places is None:
             return None
-        return Block(packed, self._times(len(heads), moment), places, self._name, self._own(marks))
+        times = self._times(count, moment)
+        block = Block(packed, times, places, self._name, self._own(marks))
+        # The count of lost frames comes behind the stamp, and only where there is one to tell.
+        lost = 0 if used == _STAMP_SPACE else self._lost(count - 1, used)
+        return Batch(block, (), NOTHING, lost, count == BATCH)
 
     def _times(self, count: int, moment: Moment) -> list[float]:
         """Return the times of stamped frames, as `_sort` gives them."""
@@ -177,7 +179,18 @@ class FrameReader:
             stamps = _STAMP.iter_unpack(self._slots.control[: CONTROL * len(heads)])
         return zip(records, stamps, heads, strict=True)
 
-    def _sort(self, rows: Iterator[Row], moment: Moment, found: Batch) -> list[Frame]:
+    def _one_by_one(self, packed: bytes, count: int, moment: Moment) -> Batch:
+        """Return messages, each looked at by itself."""
+        heads = self._slots.heads()
+        other: Counter[str] = Counter()
+        errors: list[BusError] = []
+        frames = self._sort(self._rows(packed, heads), moment, other, errors)
+        lost = self._lost(count - 1, heads[-1][0])
+        return Batch(frames, errors, other, lost, count == BATCH)
+
+    def _sort(
+        self, rows: Iterator[Row], moment: Moment, other: Counter[str], errors: list[BusError]
+    ) -> list[Frame]:
         """Return data frames with their times; count what is none. One message after the other."""
         now_s, wall_s, floor_s = moment
         base_s = -max(wall_s - now_s, self._offset_s)
@@ -187,7 +200,9 @@ class FrameReader:
             if not usual or word & SPECIAL or marks & TRUNCATED:
                 kind = _kind(word, length, marks, size)
                 if kind:
-                    _count_other(kind, word, data, found)
+                    other[kind] += 1
+                    if kind == "error":
+                        errors.append(read_error(word & ID_MASK, data[:CLASSICAL_DATA]))
                     continue
                 data = data[:length]  # noqa: PLW2901 - the rest of the buffer is not the frame's
             at_s = base_s + seconds + nanoseconds * 1e-9
@@ -233,9 +248,3 @@ def _kind(word: int, length: int, marks: int, size: int) -> str:
     if word & ERROR:
         return "error"
     return "remote" if word & REMOTE else ""
-
-
-def _count_other(kind: str, word: int, data: bytes, found: Batch) -> None:
-    found.other[kind] += 1
-    if kind == "error":
-        found.errors.append(read_error(word & ID_MASK, data[:CLASSICAL_DATA]))

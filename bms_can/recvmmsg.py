@@ -73,6 +73,7 @@ class Slots:
         self._headers = (_Header * count)()
         self._lay_out(size)
         self._fresh = bytes(self._headers)
+        self._first = ctypes.c_void_p(ctypes.addressof(self._headers))
         self._used = 0
         self._alike: dict[Head, bytes] = {}
         self._header_bytes = memoryview(self._headers).cast("B")
@@ -93,12 +94,10 @@ class Slots:
         Raises:
             OSError: what the socket reports, such as ENETDOWN, once.
         """
-        headers = ctypes.addressof(self._headers)
-        ctypes.memmove(headers, self._fresh, _HEADER * self._used)
+        used = _HEADER * self._used
+        self._header_bytes[:used] = self._fresh[:used]
         self._used = 0
-        count: int = self._receive(
-            fd, ctypes.c_void_p(headers), self._count, socket.MSG_DONTWAIT, None
-        )
+        count: int = self._receive(fd, self._first, self._count, socket.MSG_DONTWAIT, None)
         if count > 0:
             self._used = count
             return count
@@ -107,24 +106,27 @@ class Slots:
             return 0
         raise OSError(number, os.strerror(number))
 
-    def heads(self) -> list[Head]:
-        """Return the head of each message that was received. Like ones are the same object."""
+    def head(self) -> Head | None:
+        """Return the head that all received messages have; None if they differ."""
         used = bytes(self._header_bytes[: _HEADER * self._used])
         first = _USED.unpack_from(used)
-        if self._like(first).startswith(used):  # nearly always: no look at each one
-            return [first] * self._used
-        return list(_USED.iter_unpack(used))
+        return first if self._like(first).startswith(used) else None
+
+    def heads(self) -> list[Head]:
+        """Return the head of each message that was received."""
+        return list(_USED.iter_unpack(self._header_bytes[: _HEADER * self._used]))
 
     def _like(self, head: Head) -> bytes:
         """Return the headers of messages that are all like this one."""
-        if head not in self._alike:
+        like = self._alike.get(head)
+        if like is None:
             if len(self._alike) >= MOST_KINDS:
                 self._alike.clear()
             headers = (_Header * self._count).from_buffer_copy(self._fresh)
             for each in headers:
                 each.message.control_length, each.message.flags, each.length = head
-            self._alike[head] = bytes(headers)
-        return self._alike[head]
+            like = self._alike[head] = bytes(headers)
+        return like
 
     def ancillary(self, place: int, used: int, kind: int) -> memoryview | None:
         """Return the data of one ancillary record of a message, None if it has none such.

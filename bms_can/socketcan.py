@@ -145,10 +145,11 @@ class SocketCanPort(Port):
         end_s = now_s + timeout_s
         while True:
             early_s = self._busy_until_s - now_s
-            if 0 < early_s <= PACE_S:
-                self._outside.sleep(early_s)
             try:
-                self._poll.poll(max(0.0, end_s - self._clock_s()) * 1000)
+                if 0 < early_s <= PACE_S:
+                    self._outside.sleep(early_s)
+                else:
+                    self._poll.poll(max(0.0, end_s - now_s) * 1000)
                 batch = self._drain()
             except (OSError, ValueError) as error:
                 # ValueError: a socket that another thread closed.

@@ -7,7 +7,7 @@ own on replay.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -104,7 +104,7 @@ class SignalTable:
             if self._pages:
                 self._turn_pages(message)  # and here may have others
             self._samples.update(samples)
-            self._count(message, frame.at_s)
+            self._count(message, (frame.at_s,))
             self._show(message, samples, frame)
 
     @property
@@ -117,27 +117,20 @@ class SignalTable:
 
         The same as `update` with its samples, as far as anybody can see.
         """
-        at_s = frame.at_s
         with self.lock:
-            self._late[message] = frame
-            if self._pages:
-                self._pages.pop(message, None)
-            tally = self._heard.get(message)
-            if tally is not None and at_s - tally.at_s <= tally.limit_s:
-                tally.at_s = at_s
-                tally.count += 1
-            else:
-                self._count(message, at_s)
+            self.postpone_many(message, (frame.at_s,), frame)
             if self._watches:
                 self._show(message, self._catch_up(message), frame)
 
-    def count(self, message: str, times_s: Iterable[float]) -> None:
-        """Note valid frames of a message at these times [s]; a newer one brings the values.
+    def postpone_many(self, message: str, times_s: Sequence[float], newest: Frame) -> None:
+        """Take valid frames of a message that came at these times [s]: `postpone` with each.
 
-        For who holds `lock`, has seen that nobody watches, and takes that newer one next.
+        For who holds `lock` and has seen that nobody watches.
         """
-        for at_s in times_s:
-            self._count(message, at_s)
+        self._late[message] = newest
+        if self._pages:
+            self._pages.pop(message, None)
+        self._count(message, times_s)
 
     def refresh(self, message: str, samples: Mapping[str, Sample], frame: Frame) -> None:
         """Take a valid frame that says what `samples` say: they are as young as it is."""
@@ -145,36 +138,44 @@ class SignalTable:
             if self._watches:
                 self.update(message, _renewed(samples, frame.at_s), frame)
             else:
-                self.renew(message, samples, frame.at_s)
+                self.renew(message, (samples,), (frame.at_s,))
 
-    def renew(self, message: str, samples: Mapping[str, Sample], at_s: float) -> None:
-        """Do the same at the next look. For who holds `lock` and has seen that nobody watches.
+    def renew(
+        self, message: str, pages: Sequence[Mapping[str, Sample]], times_s: Sequence[float]
+    ) -> None:
+        """Do the same with some frames, at the next look.
 
-        A message has several pages, each with signals of its own, so the newest is not enough; what
-        is on more than one is taken from the newest, which stands last.
+        For who holds `lock` and has seen that nobody watches. A message has several pages, each
+        with signals of its own, so the newest is not enough; what is on more than one is taken from
+        the newest, which stands last.
         """
-        pages = self._pages.setdefault(message, {})
-        pages.pop(id(samples), None)
-        pages[id(samples)] = samples, at_s
-        if len(pages) > MOST_PAGES:
+        waiting = self._pages.setdefault(message, {})
+        for samples, at_s in zip(pages, times_s, strict=True):
+            page = id(samples)
+            waiting.pop(page, None)
+            waiting[page] = samples, at_s
+        if len(waiting) > MOST_PAGES:
             self._turn_pages(message)
-        self._count(message, at_s)
+        self._count(message, times_s)
 
     def _turn_pages(self, message: str) -> None:
         """Take the pages of a message that wait."""
         for samples, at_s in self._pages.pop(message, {}).values():
             self._samples.update(_renewed(samples, at_s))
 
-    def _count(self, message: str, at_s: float) -> None:
+    def _count(self, message: str, times_s: Sequence[float]) -> None:
+        """Note when frames of a message came, oldest first."""
         tally = self._heard.get(message)
         if tally is None:
             limit_s = self._deadlines_s.get(message, float("inf"))
-            self._heard[message] = _Tally(at_s, at_s, 1, limit_s)
-            return
-        if at_s - tally.at_s > tally.limit_s:
-            tally.steady_since_s = at_s
-        tally.at_s = at_s
-        tally.count += 1
+            tally = self._heard[message] = _Tally(times_s[0], times_s[0], 0, limit_s)
+        if times_s[-1] - tally.at_s > tally.limit_s:
+            for at_s in times_s:
+                if at_s - tally.at_s > tally.limit_s:
+                    tally.steady_since_s = at_s
+                tally.at_s = at_s
+        tally.at_s = times_s[-1]
+        tally.count += len(times_s)
 
     def _show(self, message: str, samples: Mapping[str, Sample], frame: Frame) -> None:
         """Let each watch see a frame that was taken."""

@@ -103,7 +103,7 @@ def test_frames_of_all_kinds_in_order(pipe: Pipe) -> None:
     assert batch is not None
     assert list(map(sent, batch.frames)) == list(map(sent, frames))
     assert {(frame.channel, frame.own) for frame in batch.frames} == {("b", None)}
-    assert (batch.lost, batch.more, batch.errors, batch.other) == (0, False, [], {})
+    assert (batch.lost, batch.more, list(batch.errors), batch.other) == (0, False, [], {})
     assert pipe.reader.read(pipe.moment()) is None
 
 
