@@ -110,6 +110,23 @@ class Block(Sequence[Frame]):
         return self.packed[place * CLASSICAL + LENGTH_AT]
 
 
+def joined(blocks: Sequence[Block]) -> Sequence[Block]:
+    """Return the frames of blocks that follow each other, in one block if they can be one."""
+    first, places, count = blocks[0], dict[Key, list[int]](), 0
+    packed = b"".join([block.packed for block in blocks])
+    for block in blocks:
+        if (block.own, block.channel) != (first.own, first.channel):
+            return blocks
+        for key, each in block.places.items():
+            known = places.setdefault(key, [])
+            known += [count + place for place in each]
+            if packed[known[0] * CLASSICAL + LENGTH_AT] != block.length(each[0]):
+                return blocks
+        count += len(block.at_s)
+    at_s = [each for block in blocks for each in block.at_s]
+    return (Block(packed, at_s, places, first.channel, first.own),)
+
+
 class Sorter:
     """Finds out which identifier came where. Remembers what it has seen; used by one thread."""
 

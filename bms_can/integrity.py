@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from bms_can.database import Database
 from bms_can.errors import BadDatabase, BadFrame
-from bms_can.layout import Field, field_of, read, wire_length, write
+from bms_can.layout import Field, field_of, occupied, read, wire_length, write
 from bms_can.profile import IntegrityRule
 
 Algorithm = Callable[[int, bytes, int], int]
@@ -215,6 +215,12 @@ class Integrity:
                 if lost:
                     self._lost[message] += lost
         return faults
+
+    def restless(self, message: str) -> int:
+        """Return the bits of counter and checksum, as a mask of the payload read little-endian."""
+        seal = self._seals.get(message)
+        fields = () if seal is None else (seal.counter, seal.checksum)
+        return sum(occupied(each) for each in fields if each is not None)
 
     def steady(self, message: str) -> int | None:
         """Return the newest counter value of a message; None unless all before it were right."""

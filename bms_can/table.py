@@ -81,18 +81,21 @@ class SignalTable:
     Args:
         deadlines_s: longest allowed age of each message [s]; a longer gap ends its steadiness.
         decode: returns the samples of a frame that was postponed; it cannot fail.
+        settle: brings what its owner keeps back until somebody looks; called with `lock` held.
     """
 
     def __init__(
         self,
         deadlines_s: Mapping[str, float],
         decode: Callable[[Frame], Mapping[str, Sample]] = lambda _: {},
+        settle: Callable[[], object] = lambda: None,
     ) -> None:
         self._deadlines_s = dict(deadlines_s)
         self.lock = threading.RLock()
         self._samples: dict[str, Sample] = {}
         self._heard: dict[str, _Tally] = {}
         self._decode = decode
+        self._settle = settle
         self._late: dict[str, Frame] = {}
         self._pages: dict[str, dict[int, tuple[Mapping[str, Sample], float]]] = {}
         self._watches: list[Watch] = []
@@ -206,6 +209,7 @@ class SignalTable:
     def snapshot(self) -> Signals:
         """Return all newest values as an immutable copy."""
         with self.lock:
+            self._settle()
             self._catch_up_all()
             return Signals(
                 MappingProxyType(dict(self._samples)), MappingProxyType(self._heard_now())
@@ -214,12 +218,14 @@ class SignalTable:
     def heard(self) -> dict[str, Heard]:
         """Return when each message was heard; cheaper than a snapshot."""
         with self.lock:
+            self._settle()
             return self._heard_now()
 
     def watch(self, messages: frozenset[str], predicate: Predicate, after_s: float) -> Watch:
         """Start to count frames for which `predicate` holds; end it with `unwatch`."""
         watch = Watch(messages, predicate, after_s)
         with self.lock:
+            self._settle()  # these came before
             self._watches.append(watch)
         return watch
 

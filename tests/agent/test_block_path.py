@@ -19,7 +19,7 @@ from bms_can.errors import FrameRefused
 from bms_can.families import TranslatingIntake
 from bms_can.frame import Frame
 from bms_can.guard import Guard
-from bms_can.intake import Intake
+from bms_can.intake import Intake, telling
 from bms_can.signals import Signals
 from tests.agent.rig import CLOSE, ess_bau
 from tests.bms_can.build import Battery
@@ -27,6 +27,7 @@ from tests.bms_can.build import Battery
 PROFILE, DATABASE = ess_bau()
 CONTROL = PROFILE.commands[CLOSE].frames[0]
 PAGES, STRANGERS = (0, 1, 2), 4
+TELLING = {DATABASE.messages[name].frame_id for name in telling(PROFILE)}
 
 
 class DeafPort(Port):
@@ -110,7 +111,14 @@ RUN = st.lists(
     st.tuples(st.integers(0, len(POOL) - 1), st.sampled_from([0.0, 0.001, 0.001, 0.01, 0.6])),
     max_size=25,
 )
-STEP = st.tuples(st.sampled_from(["run"] * 6 + ["send", "watch", "look"]), RUN)
+# Of messages on which no status rests: such blocks wait for a look.
+DULL = [at for at, frame in enumerate(POOL) if frame.can_id not in TELLING]
+DULL_RUN = st.lists(
+    st.tuples(st.sampled_from(DULL), st.sampled_from([0.001, 0.01, 0.6])), max_size=25
+)
+STEP = st.tuples(
+    st.sampled_from(["run"] * 6 + ["send", "watch", "look"]), st.one_of(RUN, DULL_RUN, DULL_RUN)
+)
 
 
 def block_of(frames: Sequence[Frame]) -> Sequence[Frame]:

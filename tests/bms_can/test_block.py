@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bms_can import block as module
 from bms_can.babble import MOST_PER_S, Babble
-from bms_can.block import Block, Sorter, key_of
+from bms_can.block import Block, Sorter, joined, key_of
 from bms_can.can_frame import ERROR, EXTENDED, REMOTE, frame_bytes
 from bms_can.frame import Frame
 from bms_can.rawcan import CONFIRM, SO_RXQ_OVFL, TRUNCATED, Batch, FrameReader, Moment
@@ -325,3 +325,26 @@ def test_a_babbling_node_is_noticed_in_blocks() -> None:
         judges[1].see(frames, float(second))
         assert judges[0].text == judges[1].text
     assert judges[0].seconds == judges[1].seconds == 2
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([0x100, 0x101, 0x100 | EXTENDED]), max_size=5), max_size=5)
+)
+def test_joined_blocks_are_their_frames(runs: list[list[int]]) -> None:
+    """In the same order, and each identifier where it is."""
+    blocks = [read(usual(*run)) for run in runs if run]
+    kept = [each for each in blocks if isinstance(each, Block)]
+    if kept:
+        (block,) = joined(kept)
+        assert list(block) == [frame for each in kept for frame in each]
+        for key, places in block.places.items():
+            assert {block[place][1:3] for place in places} == {key}
+        assert sum(map(len, block.places.values())) == len(block)
+
+
+@pytest.mark.parametrize("other", [{"length": 3}, {"marks": CONFIRM | LOCAL}])
+def test_blocks_that_are_not_alike_stay_apart(other: dict[str, int]) -> None:
+    """One identifier with two lengths, or frames of ours beside others', are no block."""
+    blocks = [read(usual(0x100)), read(usual(0x100, **other))]
+    kept = [each for each in blocks if isinstance(each, Block)]
+    assert joined(kept) == kept

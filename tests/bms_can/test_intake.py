@@ -1,5 +1,6 @@
 """A frame is taken whole or changes nothing."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from bms_can.block import Block, Sorter
 from bms_can.can_frame import frame_bytes
 from bms_can.database import Database
 from bms_can.frame import Frame
-from bms_can.intake import Intake
+from bms_can.intake import MOST_WAITING, Intake, said
 from bms_can.profile import Profile
 from bms_can.signals import Signals
 from bms_can.status import derive_status
@@ -139,6 +140,90 @@ def test_what_came_and_went_within_a_block_is_news(
     assert intake.take_many(block_of(opened, closed, opened))
     assert not intake.take_many(block_of(opened))
     assert intake.table.heard()["BAU_State"].count == 7
+
+
+def test_a_counter_that_goes_on_is_no_news(intake: Intake, battery: Battery) -> None:
+    """Nor is the checksum over it: else the control thread would be woken for every frame."""
+    first, second = (battery.frame("BAU_State", at_s) for at_s in (1.0, 1.1))
+    assert first.data != second.data
+    assert intake.take(first)
+    assert not intake.take(second)
+    assert intake.take(battery.frame("BAU_State", 1.2, contactor_status="closed"))
+
+
+def test_while_frames_are_counted_each_is_news(intake: Intake, battery: Battery) -> None:
+    """A command waits for its proof: it must not be late because the battery repeats itself."""
+    intake.take(battery.frame("BAU_State", 1.0))
+    watch = intake.table.watch(frozenset({"BAU_State"}), lambda *_: True, 0.5)
+    assert intake.take(battery.frame("BAU_State", 1.1))
+    assert intake.take_many(block_of(battery.frame("BAU_State", 1.2)))
+    assert intake.table.look(watch).streak == 2
+
+
+def test_zeros_that_are_not_there_say_something_else_than_zeros() -> None:
+    """A shorter payload is another one."""
+    assert said(b"\0\0", -1) != said(b"\0", -1)
+    assert said(b"\0\1", ~0xFF00) == said(b"\0\2", ~0xFF00)
+
+
+def test_blocks_that_say_nothing_new_wait_for_a_look(intake: Intake, battery: Battery) -> None:
+    """A look sees all of them, whatever of it is asked; the counts are those of the last look."""
+    intake.take_many(block_of(battery.frame("BAU_State", 1.0)))
+    intake.take_many(block_of(battery.frame("BAU_State", 1.1), battery.frame("BAU_Energy", 1.1)))
+    intake.take_many(block_of(battery.frame("BAU_State", 1.2)))
+    assert intake.frames == 1
+    assert intake.table.heard()["BAU_State"].count == 3
+    assert intake.frames == 4
+    intake.take_many(block_of(battery.frame("BAU_State", 1.3)))
+    sample = intake.table.snapshot().samples["BAU_State.contactor_status"]
+    assert (sample.at_s, intake.frames) == (1.3, 5)
+
+
+def test_frames_from_before_a_watch_do_not_count_for_it(intake: Intake, battery: Battery) -> None:
+    """They may wait when it begins, and the moment after which it counts may be earlier."""
+    intake.take_many(block_of(battery.frame("BAU_State", 1.0)))
+    intake.take_many(block_of(battery.frame("BAU_State", 1.1)))
+    watch = intake.table.watch(frozenset({"BAU_State"}), lambda *_: True, 0.5)
+    assert intake.table.look(watch).streak == 0
+    intake.take_many(block_of(battery.frame("BAU_State", 1.2)))
+    assert intake.table.look(watch).streak == 1
+
+
+def test_a_single_frame_comes_after_the_blocks_that_wait(intake: Intake, battery: Battery) -> None:
+    """The newest values are the newest ones, and no counter goes back."""
+    intake.take_many(block_of(battery.frame("BAU_State", 1.0)))
+    intake.take_many(block_of(battery.frame("BAU_State", 1.1)))
+    intake.take(battery.frame("BAU_State", 1.2))
+    assert intake.table.snapshot().samples["BAU_State.contactor_status"].at_s == 1.2
+    assert (intake.integrity.lost_frames, intake.bad) == (0, {})
+
+
+def test_not_many_frames_wait(intake: Intake, battery: Battery) -> None:
+    """Where nobody looks the memory does not fill."""
+    intake.take_many(block_of(battery.frame("BAU_State", 0.0)))
+    for number in range(3 * MOST_WAITING):
+        intake.take_many(block_of(battery.frame("BAU_Energy", number / 100, soc=50)))
+    assert intake.frames >= 2 * MOST_WAITING
+
+
+def test_looks_from_another_thread_lose_no_frame(intake: Intake, battery: Battery) -> None:
+    """Who looks takes what waits, while the receive thread brings more."""
+    intake.take_many(block_of(battery.frame("BAU_State", 0.0)))
+    frames = [battery.frame("BAU_State", number / 100) for number in range(1, 3001)]
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            intake.table.snapshot()
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    for at in range(0, 3000, 2):
+        intake.take_many(block_of(*frames[at : at + 2]))
+    done.set()
+    reader.join()
+    assert intake.table.heard()["BAU_State"].count == 3001
+    assert (intake.frames, intake.integrity.lost_frames, intake.bad) == (3001, 0, {})
 
 
 def test_a_watch_sees_every_frame_of_a_block(
