@@ -9,6 +9,7 @@ import cantools
 
 from bms_can.can_frame import frame_bytes
 from bms_can.frame import Frame
+from bms_can.profile import CommandCode
 from bms_can.profile_load import load_profile
 from bms_can.simulator import Simulator
 
@@ -16,6 +17,7 @@ PROFILE = Path(__file__).parents[1] / "dbc" / "ess_bau.toml"
 BATCH = 20_000
 SHARE = 0.41  # of the frames the profile uses so many; the DBC knows all of them
 OTHERS = 12
+BEGUN_S = 10.0  # the battery has closed its contactor long before
 
 
 class Traffic(NamedTuple):
@@ -25,13 +27,24 @@ class Traffic(NamedTuple):
     database: cantools.database.can.Database
 
 
-def traffic(count: int = BATCH) -> Traffic:
-    """Return a bus on which a battery of ours and other nodes speak; every payload changes."""
+def traffic(count: int = BATCH, *, working: bool = False) -> Traffic:
+    """Return a bus on which a battery of ours and other nodes speak.
+
+    Args:
+        count: how many frames.
+        working: the contactor is closed and the current is another one every 10 ms; else the
+            battery rests, and only counters, checksums and pages change.
+    """
     battery, random = Simulator(*load_profile(PROFILE), now_s=0.0), Random(1)  # noqa: S311 - a bench
     ours: list[bytes] = []
     at_s = 0.0
+    if working:
+        battery.pack.switch(CommandCode.CLOSE_CONTACTOR)
+        battery.due_frames(at_s := BEGUN_S)
     while len(ours) < count:
         at_s += 0.01
+        if working:
+            battery.pack.request_current(random.uniform(20.0, 60.0))
         ours += [frame_bytes(frame) for frame in battery.due_frames(at_s)]
     text = PROFILE.with_suffix(".dbc").read_text(encoding="utf-8")
     text += "".join(_other_message(number) for number in range(OTHERS))

@@ -32,6 +32,7 @@ from bms_can.socketcan import Outside, SocketCanPort
 
 STAMPS = 35  # SO_TIMESTAMPNS
 STAMPS_BEGIN_S = 0.02
+LOOK_S = 0.1  # the control thread's pause while nothing is news
 SILENCE_S = 3.0  # a sender that is kept waiting by others is no silent bus
 Take = Callable[[Sequence[Frame]], object]
 Database = cantools.database.can.Database
@@ -216,11 +217,18 @@ class Notified(PythonCan):
         return len(seen)
 
 
+class Path(NamedTuple):
+    """What stands behind our receiver. `look`: what the control thread does to see the battery."""
+
+    take: Take
+    look: Callable[[], object]
+
+
 class Ours:
     """The product's port and receiver, before what takes the frames."""
 
-    def __init__(self, made: Callable[[], Take], wire: socket.socket) -> None:
-        self._take = made()
+    def __init__(self, made: Callable[[], Path], wire: socket.socket) -> None:
+        self._take, self._look = made()
         self._port = our_port(wire)
 
     def burst(self, awaited: int) -> int:
@@ -240,14 +248,16 @@ class Ours:
 
         receiver = Receiver(reopen, each, silence_s=SILENCE_S)
         receiver.run()
+        self._look()
         return receiver.frames
 
     def paced(self, stop: threading.Event) -> int:
-        """See Reading. As the agent runs it."""
+        """See Reading. As the agent runs it: somebody looks ten times a second."""
         receiver = Receiver(lambda: self._port, self._take, silence_s=SILENCE_S * 20)
         thread = threading.Thread(target=receiver.run)
         thread.start()
-        stop.wait()
+        while not stop.wait(LOOK_S):
+            self._look()
         receiver.stop()
         thread.join()
         return receiver.frames
@@ -266,19 +276,21 @@ def our_port(wire: socket.socket) -> SocketCanPort:
     return port
 
 
-def driver() -> Take:
+def driver() -> Path:
     """Return what the driver does with frames: check, keep, decode when looked at."""
-    return Intake(*load_profile(PROFILE)).take_many
+    intake = Intake(*load_profile(PROFILE))
+    return Path(intake.take_many, intake.table.snapshot)
 
 
-def whole_path() -> Take:
+def whole_path() -> Path:
     """Return what the agent does with frames: flight recorder, guard, driver, wake-up."""
     profile, database = load_profile(PROFILE)
     control, intake = ControlPort(Guard(profile.guard), lambda: None), Intake(profile, database)
     device = Device("bench", profile, intake, control, True, True, 0.0)  # noqa: FBT003 - fields in order
     nobody = cast("Any", None)  # observer and executor belong to another thread
     record = FrameRing(60.0).take_many
-    return ControlLoop(device, nobody, nobody, SystemClock(), lambda _: None, record).take_many
+    loop = ControlLoop(device, nobody, nobody, SystemClock(), lambda _: None, record)
+    return Path(loop.take_many, device.table.snapshot)
 
 
 FILTERED, UNFILTERED = "ours, in the agent, kernel filter", "ours, in the agent, no filter"

@@ -232,10 +232,10 @@ class Intake:
         mask = self._telling.get(message)
         if mask is None:
             return False
-        before = self._said.get(message)
-        sayings = [said(data, mask) for data in payloads]
-        self._said[message] = sayings[-1]
-        return sayings.count(before) < len(sayings) or self.table.watched
+        sayings = {said(data, mask) for data in payloads}
+        news = sayings != {self._said.get(message)}
+        self._said[message] = said(payloads[-1], mask)
+        return news or self.table.watched
 
     def _samples(self, frame: Frame) -> Mapping[str, Sample]:
         decoded = self._codec.decode(frame)

@@ -247,7 +247,7 @@ def test_any_bytes_are_frames_or_counted(messages: list[bytes], fd_frames: bool)
     if batch is None:
         assert messages == []
     else:
-        assert len(batch.frames) + batch.other.total() == len(messages)
+        assert len(batch.frames) + sum(batch.other.values()) == len(messages)
         for frame in batch.frames:
             assert len(frame.data) <= (64 if fd_frames else 8)
             assert frame.can_id <= (0x1FFFFFFF if frame.extended else 0x7FF)
