@@ -95,7 +95,7 @@ socketcan: $(SETUP)
 
 # Beside other work, as root: chrt -r 5 make socketcan-long (nice means nothing between sessions).
 socketcan-long: $(SETUP)
-	FULL_BUS_S=600 $(GUEST) 1500 $(BIN)/python -m pytest -p no:cacheprovider -p no:xdist tests/socketcan
+	FULL_BUS_S=600 FLAPS_S=300 $(GUEST) 1800 $(BIN)/python -m pytest -p no:cacheprovider -p no:xdist tests/socketcan
 
 # Kill -9 an export N times at random moments, and look at what a reader finds.
 export-kill: $(SETUP) $(KERNEL)

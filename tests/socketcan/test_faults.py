@@ -4,11 +4,28 @@ For each: how soon the status was withdrawn, how soon after its end the battery 
 and that no control frame went by that nobody had asked for. The limits are in `Stage.row`.
 """
 
+import math
+import os
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tests.socketcan.nodes import sh
-from tests.socketcan.stage import SLCAN, VCAN, Stage
+from tests.socketcan.platform import Told
+from tests.socketcan.stage import CLOSE, OPEN, SLCAN, VCAN, Stage
+
+FLAPS_S = float(os.environ.get("FLAPS_S", "15"))  # `make socketcan-long`: 300
+SEED = int(os.environ.get("SEED", "1"))
+# How an interface goes and comes back.
+FLAPS = {
+    "down": ("ip link set vcan0 down", "ip link set vcan0 up"),
+    "deleted": ("ip link del vcan0", "ip link add dev vcan0 type vcan && ip link set vcan0 up"),
+    "renamed": (
+        "ip link set vcan0 down && ip link set vcan0 name was0 && ip link set was0 up",
+        "ip link set was0 down && ip link set was0 name vcan0 && ip link set vcan0 up",
+    ),
+    "can0 down": ("ip link set can0 down", "ip link set can0 up"),
+}
 
 
 def lived_through(
@@ -68,3 +85,36 @@ def test_adapter_pulled_and_put_back(scene: Stage) -> None:
     lived_through(
         scene, SLCAN, "slcan: pulled, put back", scene.slcan.adapter.pull, scene.slcan.plug
     )
+
+
+def back_s(told: Sequence[Told]) -> float:
+    """Return when the status came back for good, inf if it did not, monotonic [s]."""
+    gone = max((place for place, each in enumerate(told) if not each.connected), default=-1)
+    return next((each.at_s for each in told[gone + 1 :]), math.inf)
+
+
+def test_interfaces_that_flap(scene: Stage) -> None:
+    """Down, deleted, renamed at random, commands in between: well at once, and no frame late."""
+    dice = random.Random(SEED)  # noqa: S311 - no secret
+    began_s = time.monotonic()
+    flaps, commands = 0, []
+    while time.monotonic() < began_s + FLAPS_S:
+        gone, back = FLAPS[dice.choice(list(FLAPS))]
+        commands.append(scene.command(dice.choice([VCAN, SLCAN]), dice.choice([CLOSE, OPEN]), 2.0))
+        time.sleep(dice.uniform(0.0, 0.7))
+        sh(gone)
+        time.sleep(dice.uniform(0.0, 0.8))
+        sh(back)
+        flaps += 1
+    ended_s = time.monotonic()
+    ends = [scene.outcome(each)["state"] for each in commands]
+    before = len(scene.control_frames()) + len(scene.slcan.sent)
+    time.sleep(3.0)  # longer than any command lived: a frame now would be one that had waited
+    late = len(scene.control_frames()) + len(scene.slcan.sent) - before
+    healthy_s = max(0.0, *(back_s(scene.platform.told[uid]) - ended_s for uid in (VCAN, SLCAN)))
+    done = ends.count("succeeded")
+    note = f"{flaps} in {FLAPS_S:.0f} s, {done} of {len(ends)} commands done, seed {SEED}"
+    scene.row("flapping interfaces", None, healthy_s, late, note)
+    for uid in (VCAN, SLCAN):
+        assert not scene.local(do="status")["devices"][uid]["foreign_master"]
+    scene.local(do="clear-latches", who="test")  # a frame whose echo went with its interface

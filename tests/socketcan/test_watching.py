@@ -85,6 +85,24 @@ def test_an_adapter_that_is_pulled_and_put_back(watcher: Watcher) -> None:
     assert not watcher.feed.trouble
 
 
+def test_two_interfaces_change_their_names(watcher: Watcher) -> None:
+    """Two adapters swap at a boot or by hand: who watches a name goes with the name."""
+    other, spare = "vcan9", "vcan99"
+    sh(f"ip link add {other} type vcan && ip link set {other} up")
+    watcher.hears(NAME, 0x101)
+    pairs = ((NAME, spare), (other, NAME), (spare, other))
+    renamed = " && ".join(f"ip link set {old} name {new}" for old, new in pairs)
+    sh(f"ip link set {NAME} down && ip link set {other} down && {renamed}")
+    sh(f"ip link set {NAME} up && ip link set {other} up")
+    try:
+        watcher.hears(NAME, 0x102)
+        sh(f"cansend {other} 103#01")
+        watcher.hears(NAME, 0x104)
+        assert 0x103 not in watcher.ids
+    finally:
+        sh(f"ip link del {other}")
+
+
 def test_who_watches_changes_nothing() -> None:
     """In bus-off the interface stays as it is: to restart it is not a watcher's business."""
     adapter = Adapter(lambda _: None)
