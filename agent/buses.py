@@ -9,8 +9,10 @@ from itertools import combinations
 from typing import NamedTuple
 
 from agent.config import CanConfig, DeviceConfig
+from agent.send import VIRTUAL_INTERFACES
 from bms_can.bus import BusSettings
-from bms_can.database import Database, Key
+from bms_can.can_frame import Form
+from bms_can.database import Database, Key, fd_forms
 from bms_can.frame import Frame, frame_text
 from bms_can.layout import Field, field_of
 from bms_can.profile import Profile
@@ -53,6 +55,11 @@ def settings_of(can: CanConfig, filters: frozenset[Key] | None = None) -> BusSet
     return replace(found, filters=filters)
 
 
+def forms_of(devices: Sequence[Loaded]) -> dict[Key, Form]:
+    """Return how the frames of a bus go out, by the DBCs of all devices on it."""
+    return {key: form for each in devices for key, form in fd_forms(each.database).items()}
+
+
 def heard_ids(devices: Sequence[Loaded]) -> frozenset[Key] | None:
     """Return the identifiers that a bus is opened for: all of the DBCs, and our control frames.
 
@@ -80,7 +87,19 @@ def device_mistakes(devices: Sequence[Loaded]) -> list[str]:
         for each in devices
         if each.profile.held and not each.config.read_only and each.config.can.interface in NO_ECHO
     ]
-    return none + silent + bus_mistakes(devices)
+    classical = [line for each in devices for line in _deaf_to_fd(each)]
+    return none + silent + classical + bus_mistakes(devices)
+
+
+def _deaf_to_fd(device: Loaded) -> Iterator[str]:
+    """Yield what a profile needs that a classical bus neither gives nor takes."""
+    can = device.config.can
+    if can.fd or can.interface in VIRTUAL_INTERFACES:
+        return
+    forms, by_id = fd_forms(device.database), device.database.by_id
+    if used := [by_id[key].name for key in forms if key in _reads(device) | _sends(device)]:
+        names = ", ".join(sorted(used))
+        yield f"device {device.config.uid}: {names} is CAN FD: [device.can] needs fd = true"
 
 
 def bus_mistakes(devices: Sequence[Loaded]) -> list[str]:

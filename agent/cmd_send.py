@@ -5,6 +5,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from agent.battery_words import battery_of
@@ -16,7 +17,7 @@ from agent.monitor import Monitor
 from agent.options import bus_settings
 from agent.send import Situation, is_virtual, missing, refusal
 from bms_can.bus import BusSettings, open_port
-from bms_can.database import Database
+from bms_can.database import Database, fd_forms
 from bms_can.encoder import encode
 from bms_can.errors import BadInput, BadValue, BusDown, SendFailed
 from bms_can.frame import Frame, frame_text
@@ -52,7 +53,7 @@ def main(arguments: Namespace) -> int:
     if options := missing(situation):
         print(f"nothing was sent; to send it once: {' '.join(options)}")  # noqa: T201 - the command's output
         return 0 if "--yes" in options else EXIT_REFUSED
-    return _send(settings, frame, SystemClock())
+    return _send(replace(settings, forms=fd_forms(database)), frame, SystemClock())
 
 
 def _values(words: Sequence[str]) -> dict[str, int | float | str]:

@@ -11,8 +11,10 @@ from agent.clock import SystemClock
 from agent.options import bus_options
 from bms_can import simulator_bus
 from bms_can.bus import BusSettings, open_port
+from bms_can.database import Database, fd_forms
 from bms_can.errors import BadInput, BadValue, BusDown, SendFailed
 from bms_can.misbehaviour import NAMED, misbehaviour
+from bms_can.profile import Profile
 from bms_can.profile_load import load_profile
 from bms_can.shipped import profile_path
 from bms_can.simulator import Simulator
@@ -24,10 +26,16 @@ def main(arguments: Namespace) -> int:
         print("\n".join(NAMED))  # noqa: T201 - the command's output
         return 0
     clock = SystemClock()
-    simulator = _simulator(arguments, clock.monotonic_s())
-    options = bus_options(arguments.option)
+    profile, database = load_profile(profile_path(arguments.profile))
+    simulator = _simulator(arguments, profile, database, clock.monotonic_s())
+    options, forms = bus_options(arguments.option), fd_forms(database)
     settings = BusSettings(
-        arguments.interface, arguments.channel, arguments.bitrate, options=options
+        arguments.interface,
+        arguments.channel,
+        arguments.bitrate,
+        fd=bool(forms),
+        options=options,
+        forms=forms,
     )
     where = f"{settings.interface} {settings.channel}"
     stop = threading.Event()
@@ -46,8 +54,10 @@ def main(arguments: Namespace) -> int:
     return 0
 
 
-def _simulator(arguments: Namespace, now_s: float) -> Simulator:
-    simulator = Simulator(*load_profile(profile_path(arguments.profile)), now_s=now_s)
+def _simulator(
+    arguments: Namespace, profile: Profile, database: Database, now_s: float
+) -> Simulator:
+    simulator = Simulator(profile, database, now_s=now_s)
     try:
         simulator.pack.misbehave(misbehaviour(arguments.fault))
     except BadValue as error:

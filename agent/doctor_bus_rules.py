@@ -8,10 +8,12 @@ from typing import Any
 
 from agent.doctor import FAIL, OK, UNKNOWN, WARN, Rule, Verdict
 from agent.doctor_facts import BusFacts
+from bms_can.can_frame import FD
 from bms_can.link import LinkState
 
 BACKLOG = 10_000  # packets; a second of a full 1 Mbit/s bus. The kernel's own limit is 1,000
 MOST_QUEUED = 10  # control frames that wait go out late (reliability rule 21b)
+DATA_GUESS = 2_000_000  # bit/s
 GUESS = 500_000  # bit/s, of most batteries
 WARNING_LIMIT = 96  # error counters, ISO 11898-1: the controller is in error-warning
 
@@ -43,6 +45,16 @@ def _bring_up(facts: BusFacts) -> str:
     return _again(facts, f"bitrate {GUESS} listen-only on") + (
         f"  # {GUESS} is a guess: ask for the battery's; listen-only disturbs nobody"
     )
+
+
+def _let_fd_pass(facts: BusFacts) -> str:
+    change, link = f"ip link set {facts.channel}", facts.link
+    if not facts.controller:
+        return f"{change} down && {change} mtu {FD} && {change} up"
+    rate = (None if link is None else link.bitrate) or facts.wanted_bitrate or GUESS
+    setting = f"bitrate {rate} dbitrate {DATA_GUESS} fd on listen-only on"
+    guess = "dbitrate is a guess: ask for the battery's; listen-only disturbs nobody"
+    return f"{_again(facts, setting)}  # {guess}"
 
 
 def _judge_rate(rate: int, facts: BusFacts) -> Verdict:
@@ -163,6 +175,14 @@ BUS_RULES: Sequence[Rule[BusFacts]] = (
         _says_rate,
         lambda facts: _again(facts, f"bitrate {facts.wanted_bitrate}"),
         applies=_real,
+    ),
+    Rule(
+        "CAN FD",
+        _link("mtu"),
+        lambda mtu, _: wrong_if(mtu < FD),
+        lambda mtu, _: "frames can pass" if mtu >= FD else f"no frame can pass (MTU {mtu})",
+        _let_fd_pass,
+        applies=lambda facts: facts.fd and facts.there,
     ),
     Rule(
         "state",

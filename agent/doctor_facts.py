@@ -17,7 +17,7 @@ class BusFacts:
         asked: the kernel could be asked about the interface.
         link: what it says; None: there is no such interface.
         wanted_bitrate: of configuration or DBC [bit/s], None: neither says one.
-        commands: a device on this bus may command.
+        commands: a device on this bus may command; fd: CAN FD frames are wanted.
         rmem_max: net.core.rmem_max [byte].
         rmem_wanted: receive buffer that a second of a full bus needs [byte].
         backlog_lost: packets of all interfaces that the kernel lost before any socket, since boot.
@@ -31,6 +31,7 @@ class BusFacts:
     link: LinkState | None = None
     wanted_bitrate: int | None = None
     commands: bool = False
+    fd: bool = False
     rmem_max: int | None = None
     rmem_wanted: int = 0
     backlog_lost: int | None = None

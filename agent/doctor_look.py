@@ -49,6 +49,7 @@ def look_at_bus(settings: BusSettings, wanted_bitrate: int | None, *, commands: 
         link=read_link(settings.channel),
         wanted_bitrate=wanted_bitrate,
         commands=commands,
+        fd=settings.fd,
         rmem_max=_number(RMEM_MAX),
         rmem_wanted=BUFFER_BYTES,
         backlog_lost=_backlog_lost(),

@@ -14,6 +14,7 @@ from agent.buses import (
     bus_of,
     bus_warnings,
     device_mistakes,
+    forms_of,
     heard_ids,
     settings_of,
 )
@@ -173,6 +174,7 @@ def _buses(loaded: Sequence[Loaded], clock: Clock, world: Outside) -> dict[BusKe
 
 def _bus(devices: Sequence[Loaded], clock: Clock, world: Outside) -> Bus:
     settings = settings_of(devices[0].config.can, heard_ids(devices))
+    settings = replace(settings, forms=forms_of(devices))
     uids = ", ".join(each.config.uid for each in devices)
     fan = Fan()
     opens = partial(world.open_port, settings, clock.monotonic_s)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import can
 
+from bms_can.can_frame import Form
 from bms_can.errors import BusDown
 from bms_can.netlink import is_there
 from bms_can.port import Port
@@ -50,6 +51,7 @@ class BusSettings:
         name: what frames carry as their channel.
         filters: only data frames with these (id, extended) are wanted, None: all. Used where the
             kernel filters (SocketCAN); there no other frame costs this process anything.
+        forms: how frames with these (id, extended) go out, see Port.
     """
 
     interface: str
@@ -59,6 +61,7 @@ class BusSettings:
     options: Mapping[str, object] = field(default_factory=dict)
     name: str = ""
     filters: frozenset[tuple[int, bool]] | None = None
+    forms: Mapping[tuple[int, bool], Form] = field(default_factory=dict)
 
     def arguments(self) -> dict[str, object]:
         """Return the arguments for python-can's Bus."""
@@ -97,16 +100,21 @@ def open_port(
         bus = kind(**own, **settings.arguments())  # type: ignore[arg-type]  # options come from a file
         if settings.interface == MULTICAST:
             _hear_one_group(bus.fileno())
-        if not fast:
-            return Port(bus, clock_s, settings.name)
-        return SocketCanPort(
-            bus, clock_s, settings.name, channel=settings.channel, fd_frames=settings.fd
-        )
+        port = _port(bus, clock_s, settings)
     except (can.CanError, OSError, ValueError, TypeError, ImportError) as error:
         # python-can raises each of these for a missing interface, driver or option (trap 2).
         hint = HINTS.get(str(error))
         words = f"{error}; {hint}" if hint else str(error)
         raise BusDown(f"{settings.interface} {settings.channel}: {words}") from error
+    port.forms = settings.forms
+    return port
+
+
+def _port(bus: can.BusABC, clock_s: Callable[[], float], settings: BusSettings) -> Port:
+    if settings.interface != SOCKETCAN:
+        return Port(bus, clock_s, settings.name)
+    name, channel = settings.name, settings.channel
+    return SocketCanPort(bus, clock_s, name, channel=channel, fd_frames=settings.fd)
 
 
 def _hear_one_group(fd: int) -> None:

@@ -1,6 +1,7 @@
 """Struct can_frame and struct canfd_frame of linux/can.h: one message of a CAN socket. Pure."""
 
 import struct
+from typing import NamedTuple
 
 from bms_can.frame import Frame
 
@@ -9,11 +10,23 @@ SPECIAL = REMOTE | ERROR
 ID_MASK, STANDARD_MASK = 0x1FFFFFFF, 0x7FF
 CLASSICAL, FD = 16, 72  # sizes of struct can_frame and struct canfd_frame [byte]
 CLASSICAL_DATA, FD_DATA = 8, 64
+FD_FRAME = 0x04  # CANFD_FDF; CANFD_BRS, the switch of bit rate, is 0x01
 LENGTH_AT, DATA_AT = 4, 8  # places of the length and of the first data byte in both
 
 
-def frame_bytes(frame: Frame) -> bytes:
-    """Return a frame as struct can_frame, or as struct canfd_frame if it is too long for that."""
+class Form(NamedTuple):
+    """How a frame goes out: as CAN FD, and if so, with the faster bit rate for its data."""
+
+    fd: bool = False
+    switch: bool = False
+
+
+PLAIN = Form()
+
+
+def frame_bytes(frame: Frame, form: Form = PLAIN) -> bytes:
+    """Return a frame as struct can_frame, or as struct canfd_frame if it is CAN FD."""
     word = frame.can_id | (EXTENDED if frame.extended else 0)
-    size = CLASSICAL_DATA if len(frame.data) <= CLASSICAL_DATA else FD_DATA
-    return struct.pack(f"=IB3x{size}s", word, len(frame.data), frame.data)
+    fd = form.fd or len(frame.data) > CLASSICAL_DATA
+    size, flags = (FD_DATA, FD_FRAME | form.switch) if fd else (CLASSICAL_DATA, 0)
+    return struct.pack(f"=IBB2x{size}s", word, len(frame.data), flags, frame.data)

@@ -16,12 +16,14 @@ from types import MappingProxyType
 from cantools.database.can import Database as CanDatabase
 from cantools.database.can import Message, Signal
 
+from bms_can.can_frame import CLASSICAL_DATA, Form
 from bms_can.databasefile import FORMATS, decoded, parsed
 from bms_can.errors import BadDatabase, BadValue
 from bms_can.layout import FLOAT_FORMATS, field_of, overlaps
 from bms_can.scaling import is_finite
 
 Key = tuple[int, bool]  # (CAN id, extended)
+BIT_RATE_SWITCH = "CANFD_BRS"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,6 +102,26 @@ def cycle_time_ms(message: Message) -> int | None:
         attribute = message.dbc.attributes.get("GenMsgCycleTime")
         stated = None if attribute is None else attribute.value
     return int(stated) if isinstance(stated, int | float) and stated > 0 else None
+
+
+def fd_forms(database: Database) -> dict[Key, Form]:
+    """Return how the CAN FD messages go over the bus (attributes VFrameFormat and CANFD_BRS)."""
+    return {
+        key: Form(fd=True, switch=_switches(message))
+        for key, message in database.by_id.items()
+        if message.is_fd or message.length > CLASSICAL_DATA
+    }
+
+
+def _switches(message: Message) -> bool:
+    """Tell whether the data of a CAN FD message go at the faster bit rate; not said: no."""
+    if message.dbc is None:
+        return False
+    stated = message.dbc.attributes.get(BIT_RATE_SWITCH)
+    if stated is not None:
+        return str(stated.value) == "1"
+    known = message.dbc.attribute_definitions.get(BIT_RATE_SWITCH)
+    return known is not None and str(known.default_value) == "1"
 
 
 def raw_values(

@@ -7,13 +7,14 @@ a send that returned proves nothing, only the echo of the frame does.
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import can
 
 from bms_can.busoff import BusOff
+from bms_can.can_frame import CLASSICAL_DATA, PLAIN, Form
 from bms_can.errors import BusDown, SendFailed
 from bms_can.frame import Frame
 from bms_can.link import LinkState
@@ -43,6 +44,7 @@ class Port:
         counts: what is counted.
         drained_s: when the receive queue was last known to be empty [s], -inf before. A frame
             that arrived by then was handed on.
+        forms: how frames with these (id, extended) go out; others are CAN FD only if they are long.
     """
 
     def __init__(self, bus: can.BusABC, clock_s: Callable[[], float], name: str = "") -> None:
@@ -52,6 +54,7 @@ class Port:
         self._sending = threading.Lock()
         self.counts = BusCounts()
         self.drained_s = -math.inf
+        self.forms: Mapping[tuple[int, bool], Form] = {}
 
     @property
     def dropped(self) -> Counter[str]:
@@ -141,11 +144,13 @@ class Port:
         Raises:
             SendFailed: the frame was not taken.
         """
+        form = self.form(frame)
         message = can.Message(
             arbitration_id=frame.can_id,
             is_extended_id=frame.extended,
             data=frame.data,
-            is_fd=len(frame.data) > 8,  # noqa: PLR2004 - length limit of a classical frame, ISO 11898-1
+            is_fd=form.fd,
+            bitrate_switch=form.switch,
             check=True,
         )
         try:
@@ -154,6 +159,11 @@ class Port:
         except (can.CanError, OSError, ValueError) as error:
             # ValueError: select() on a socket that can-rx closed meanwhile.
             raise SendFailed(str(error)) from error
+
+    def form(self, frame: Frame) -> Form:
+        """Return how a frame goes out."""
+        found = self.forms.get((frame.can_id, frame.extended), PLAIN)
+        return found if len(frame.data) <= CLASSICAL_DATA else found._replace(fd=True)
 
     def close(self) -> None:
         """Close the bus; a `receive` in another thread ends within its time-out."""

@@ -246,7 +246,7 @@ class SocketCanPort(Port):
             raise SendFailed(f"{self._channel}: the kernel did not answer in time; not sent late")
         if link is not None and link.trouble:
             raise SendFailed(f"{self._channel}: {link.trouble}")
-        data = frame_bytes(frame)
+        data = frame_bytes(frame, self.form(frame))
         try:
             with self._sending:
                 self._send_once(data)

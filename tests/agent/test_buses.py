@@ -1,13 +1,16 @@
 """Which batteries may share a bus."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from agent.buses import Fan, Loaded, bus_mistakes, bus_of, bus_warnings
+from agent.buses import Fan, Loaded, bus_mistakes, bus_of, bus_warnings, device_mistakes, forms_of
 from agent.config import CanConfig, DeviceConfig
+from bms_can.can_frame import Form
 from bms_can.frame import Frame
 from bms_can.profile_load import load_profile
+from tests.bms_can import tiny
 from tests.second_battery import ROOT, second_battery
 
 FIRST = ROOT / "dbc" / "ess_bau.toml"
@@ -23,6 +26,17 @@ def test_batteries_with_their_own_identifiers_share_a_bus(tmp_path: Path) -> Non
     """Nothing that one sends is read, or sent, by the other."""
     second = loaded("B", second_battery(tmp_path))
     assert bus_mistakes([loaded("A", FIRST), second]) == []
+
+
+def test_a_can_fd_battery_needs_a_can_fd_bus(tmp_path: Path) -> None:
+    """A classical socket neither gives nor takes its frames: found by `check`, not by silence."""
+    profile = tiny.write(tmp_path, tiny.changed(), tiny.FD_DBC)
+    classical, fd = (loaded("A", profile, replace(CAN0, fd=each)) for each in (False, True))
+    (said,) = device_mistakes([classical])
+    assert said == "device A: Control is CAN FD: [device.can] needs fd = true"
+    assert device_mistakes([fd]) == []
+    assert device_mistakes([loaded("A", FIRST)]) == []
+    assert forms_of([fd])[512, False] == Form(fd=True, switch=True)
 
 
 def test_one_battery_twice_on_a_bus_is_refused() -> None:

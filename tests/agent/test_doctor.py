@@ -148,6 +148,7 @@ BAD_BUSES: list[tuple[str, BusFacts, Verdict, str]] = [
     ("up", link(up=False, bitrate=None), FAIL, "type can bitrate 500000"),
     ("carrier", link(carrier=False), FAIL, "ip link set can0 down && ip link set can0 up"),
     ("bit rate", link(bitrate=250_000), FAIL, "ip link set can0 type can bitrate 500000"),
+    ("CAN FD", replace(link(mtu=16), fd=True), FAIL, "bitrate 500000 dbitrate 2000000 fd on"),
     ("state", link(state="ERROR-WARNING"), WARN, "termination"),
     ("echo", link(echo=False), WARN, "another adapter"),
     ("state", link(state="ERROR-PASSIVE"), FAIL, "termination"),

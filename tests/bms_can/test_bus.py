@@ -11,6 +11,7 @@ import can
 import pytest
 
 from bms_can.bus import HINTS, BusSettings, Port, open_port
+from bms_can.can_frame import Form
 from bms_can.errors import BusDown, SendFailed
 from bms_can.frame import Frame
 from tests.hostile import Event, HostileBus, data_message, error_message, remote_message
@@ -75,6 +76,19 @@ def test_a_long_payload_goes_as_can_fd() -> None:
     port, bus = port_of()
     port.send(FRAME._replace(data=bytes(12)))
     assert bus.sent[0].is_fd
+
+
+@pytest.mark.parametrize("switch", [True, False])
+def test_a_short_frame_of_an_fd_message(switch: bool) -> None:  # noqa: FBT001 - a case
+    """The DBC says that it is CAN FD: a controller that wants FD may ignore a classical frame."""
+    port, bus = port_of()
+    port.forms = {(FRAME.can_id, False): Form(fd=True, switch=switch)}
+    port.send(FRAME)
+    port.send(FRAME._replace(extended=True))  # another message
+    assert [(each.is_fd, each.bitrate_switch) for each in bus.sent] == [
+        (True, switch),
+        (False, False),
+    ]
 
 
 def test_error_and_remote_frames_are_counted_and_dropped() -> None:

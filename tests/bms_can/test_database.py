@@ -7,8 +7,10 @@ from pathlib import Path
 import cantools
 import pytest
 
-from bms_can.database import cycle_time_ms, find, load, match, raw_values
+from bms_can.can_frame import Form
+from bms_can.database import cycle_time_ms, fd_forms, find, load, match, raw_values
 from bms_can.errors import BadDatabase, BadValue
+from tests.bms_can import tiny
 
 HEAD = 'VERSION ""\nNS_ :\nBS_:\nBU_: A\n'
 STATE = """BO_ 256 State: 8 A
@@ -22,6 +24,15 @@ def _dbc(tmp_path: Path, text: str | bytes, name: str = "x.dbc") -> Path:
     path = tmp_path / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
+
+
+def test_which_messages_are_can_fd(tmp_path: Path) -> None:
+    """By the format that the file states, or by a length that only CAN FD has."""
+    found = fd_forms(load(_dbc(tmp_path, tiny.FD_DBC)))
+    assert found == {(512, False): Form(fd=True, switch=True), (513, False): Form(fd=True)}
+    long = HEAD + STATE.replace("State: 8", "State: 12")
+    assert fd_forms(load(_dbc(tmp_path, long))) == {(256, False): Form(fd=True)}
+    assert fd_forms(load(_dbc(tmp_path, HEAD + STATE))) == {}
 
 
 def test_keeps_path_fingerprint_and_both_indexes(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from bms_can.busoff import BusOff
-from bms_can.can_frame import ERROR, frame_bytes
+from bms_can.can_frame import ERROR, Form, frame_bytes
 from bms_can.errors import BusDown, SendFailed
 from bms_can.frame import Frame
 from bms_can.link import LinkState
@@ -267,6 +267,10 @@ def test_a_frame_is_sent(bench: Bench) -> None:
     for frame in (FRAME, long):
         bench.port.send(frame)
     assert bench.went_out() == [frame_bytes(FRAME), frame_bytes(long)]
+    bench.port.forms = {(FRAME.can_id, FRAME.extended): Form(fd=True, switch=True)}
+    bench.port.send(FRAME)
+    (sent,) = bench.went_out()
+    assert (len(sent), sent[5]) == (72, 0x05)  # CANFD_FDF, CANFD_BRS of linux/can.h
 
 
 @pytest.mark.parametrize(

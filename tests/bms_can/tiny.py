@@ -57,6 +57,21 @@ VAL_ 257 lid 0 "open" 1 "shut" ;
 VAL_ 512 wish 0 "none" 1 "close" 2 "open" ;
 """
 
+# The attributes that say which messages are CAN FD, and how they go: Control, and Wide more slowly.
+FD_DBC = DBC.replace(
+    'BA_DEF_ BO_ "GenMsg',
+    'BA_DEF_ BO_ "VFrameFormat" ENUM "StandardCAN","ExtendedCAN",'
+    + '"reserved",' * 12
+    + """"StandardCAN_FD","ExtendedCAN_FD";
+BA_DEF_ BO_ "CANFD_BRS" ENUM "0","1";
+BA_DEF_DEF_ "VFrameFormat" "StandardCAN";
+BA_DEF_DEF_ "CANFD_BRS" "1";
+BA_ "VFrameFormat" BO_ 512 14;
+BA_ "VFrameFormat" BO_ 513 14;
+BA_ "CANFD_BRS" BO_ 513 0;
+BA_DEF_ BO_ "GenMsg""",
+)
+
 PROFILE: Toml = {
     "profile": {"name": "tiny", "dbc": "tiny.dbc"},
     "freshness": {"required": ["State", "Alarms"]},

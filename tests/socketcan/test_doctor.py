@@ -1,13 +1,16 @@
 """`bms-agent doctor` and `send` on a real CAN stack; each mending command is run, and mends."""
 
 import json
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from agent.cli import main
 from bms_can.netlink import read_link
+from tests.bms_can import tiny
 from tests.socketcan.adapter import Adapter
 from tests.socketcan.nodes import sh
 
@@ -93,6 +96,32 @@ def test_send_on_vcan(interface: str, capsys: pytest.CaptureFixture[str]) -> Non
     assert "it was sent" in capsys.readouterr().out
     sh(f"ip link set {interface} down")
     assert main(words) == 1
+
+
+def test_a_bus_for_can_fd(interface: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A classical interface lets no FD frame through; the command mends it."""
+    sh(f"ip link set {interface} mtu 16 && ip link set {interface} up")
+    found = doctor(capsys, "--fd")["CAN FD"]
+    assert found["said"] == "no frame can pass (MTU 16)"
+    sh(found["mend"])
+    assert doctor(capsys, "--fd")["CAN FD"]["verdict"] == "ok"
+
+
+def test_send_can_fd(interface: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A frame of an FD message goes as FD, also when eight bytes would do, with its bit rates."""
+    tiny.write(tmp_path, tiny.changed(), tiny.FD_DBC)
+    sh(f"ip link set {interface} mtu 72 && ip link set {interface} up")
+    words = ["send", "Control", "wish=open", "reset=0", "counter=0", "checksum=0", "--fd"]
+    words += ["--dbc", str(tmp_path / "tiny.dbc"), "-c", interface, "--yes"]
+    heard = tmp_path / "heard"
+    with heard.open("wb") as file:
+        dump = subprocess.Popen(["candump", "-L", "-n", "1", "-T", "5000", interface], stdout=file)  # noqa: S603, S607 - can-utils
+        time.sleep(0.5)
+        assert main(words) == 0, capsys.readouterr()
+        dump.wait()
+    flags, data = heard.read_text(encoding="ascii").split("200##")[1].split()[0][:1], 16
+    assert int(flags, 16) & 1, "bit rate switch"
+    assert len(heard.read_text(encoding="ascii").split("##")[1].split()[0]) == 1 + data
 
 
 def test_a_controller(adapter: Adapter, capsys: pytest.CaptureFixture[str]) -> None:
