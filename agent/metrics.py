@@ -32,12 +32,12 @@ def _of_device(*path: str) -> Callable[[Data], Samples]:
     return samples
 
 
-def _flag(key: str) -> Callable[[Data], Samples]:
+def _flag(*path: str) -> Callable[[Data], Samples]:
     """Return 1 where a text is not empty, else 0."""
 
     def samples(answer: Data) -> Samples:
         for uid, device in answer["devices"].items():
-            yield {"device": uid}, int(bool(device[key]))
+            yield {"device": uid}, int(bool(_at(device, path)))
 
     return samples
 
@@ -90,6 +90,10 @@ METRICS = (
     Metric("disconnected", "gauge", "1: the battery is silent", _of_device("disconnected")),
     Metric("status_age_seconds", "gauge", "age of the oldest message that the status rests on",
            _of_device("age_s")),
+    Metric("bus_trouble", "gauge", "1: nothing can be sent or heard, or a node babbles",
+           _flag("bus", "trouble")),
+    Metric("bus_doubt", "gauge", "1: no close goes out, it could come late",
+           _flag("bus", "doubt")),
     Metric("frames_total", "counter", "data frames of the bus", _of_device("bus", "frames")),
     Metric("decoded_frames_total", "counter", "frames whose values were taken",
            _of_device("decoded")),

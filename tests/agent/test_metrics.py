@@ -28,6 +28,8 @@ DEVICE: dict[str, Any] = {
     "changes_lost": 0,
     "foreign_frames": 0,
     "bus": {
+        "trouble": "",
+        "doubt": "error-passive",
         "state": "ERROR-ACTIVE",
         "opened": 1,
         "frames": 1000,
@@ -75,6 +77,7 @@ def test_every_metric_is_there() -> None:
     states = {labels["state"]: value for labels, value in found["bms_agent_commands"]}
     assert states == {"held": 3, "rejected": 1}
     assert found["bms_agent_tx_unsafe"][0][1] == 1
+    assert (found["bms_agent_bus_trouble"][0][1], found["bms_agent_bus_doubt"][0][1]) == (0, 1)
 
 
 def test_what_is_not_known_is_left_out() -> None:
