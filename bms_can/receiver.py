@@ -90,7 +90,7 @@ class Receiver:
         port, counts = self.port, self.counts
         link = None if port is None else port.link
         return {
-            "trouble": NOT_OPEN if port is None else port.trouble or self.babble.text,
+            "trouble": self._closed() if port is None else port.trouble or self.babble.text,
             "doubt": self.doubt,
             "state": None if link is None else link.state,
             "bitrate": None if link is None else link.bitrate,
@@ -104,6 +104,9 @@ class Receiver:
             "bus_off_recoveries": self.recovery.recoveries,
             "buffer_bytes": counts.buffer_bytes,
         }
+
+    def _closed(self) -> str:
+        return f"{NOT_OPEN}: {self._trouble}" if self._trouble else NOT_OPEN
 
     def stop(self) -> None:
         """Let `run` return within its poll time."""

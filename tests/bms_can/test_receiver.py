@@ -237,3 +237,17 @@ def test_a_bus_just_opened_is_in_doubt_until_it_was_looked_at() -> None:
     receiver = Receiver(lambda: Watched(HostileBus([None] * 9), lambda: 0.0), lambda _: None)
     receiver.run()
     assert seen == [module.NOT_OPEN, ""]
+
+
+def test_the_reason_why_the_bus_is_not_open() -> None:
+    """Who looks at status, page or doctor need not look into the log for it."""
+    script, seen = Script(["no interface with this name"]), []
+
+    def pause(stop: threading.Event, _seconds: float) -> bool:
+        seen.append(script.receiver.facts()["trouble"])
+        return stop.is_set()
+
+    script.receiver._pause = pause
+    assert script.receiver.facts()["trouble"] == "the bus is not open"
+    script.receiver.run()
+    assert seen[0] == "the bus is not open: no interface with this name"
