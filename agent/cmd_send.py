@@ -96,7 +96,7 @@ def _frame(
     try:
         payload = encode(message, values, limits, sealed)
     except BadValue as error:
-        raise BadInput(name, [str(error)]) from error
+        raise BadInput(database.path, [str(error)]) from error
     rules = {} if rule is None else {name: rule}
     data = Integrity(database, rules).counter_frames(name, payload)[0]
     return Frame(0.0, message.frame_id, message.is_extended_frame, data)

@@ -13,7 +13,7 @@ from cantools.errors import Error as CantoolsError
 from bms_can.errors import BadValue
 from bms_can.layout import Field, Page, field_of, page_of, read, wire_length, write
 from bms_can.profile import SignalLimits
-from bms_can.scaling import float_range, raw_of, raw_range
+from bms_can.scaling import float_range, limits_of, raw_of, raw_range
 
 Raws = dict[str, int | float]
 NO_LIMITS = SignalLimits()
@@ -92,7 +92,10 @@ def _checked_raw(
     ranges = float_range if field.is_float else raw_range
     low, high = ranges(field, signal, limit)
     if not low <= (value if field.is_float else raw) <= high:
-        raise BadValue(f"{key}: {value!r} is outside of its declared range")
+        declared = "..".join(
+            "" if each is None else f"{each:.10g}" for each in limits_of(signal, limit)
+        )
+        raise BadValue(f"{key}: {value!r} is outside of its declared range {declared}")
     return raw
 
 

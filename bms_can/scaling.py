@@ -122,6 +122,11 @@ def raw_of(name: str, field: Field, signal: Signal, value: float | str) -> int |
 
 def _raw_of_choice(name: str, signal: Signal, value: str) -> int:
     raws = [raw for raw, choice in (signal.choices or {}).items() if str(choice) == value]
+    if not raws and not signal.choices:
+        raise BadValue(f"{name}: {value!r} is no number, and it has no choices")
+    if not raws:
+        known = ", ".join(str(choice) for choice in (signal.choices or {}).values())
+        raise BadValue(f"{name}: no choice {value!r}; it has {known}")
     if len(raws) != 1:
         raise BadValue(f"{name}: {len(raws)} choices are called {value!r}, not one")
     return raws[0]

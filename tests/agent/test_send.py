@@ -197,3 +197,25 @@ def test_a_frame_of_somebody_else_is_no_proof(
     monkeypatch.setattr(cmd_send, "open_port", lambda *_: Stranger())
     assert cmd_send._send(BusSettings("socketcan", "can0"), frame, clock) == 1
     assert "did not come back" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("soc=50 %", "BAU_Energy.soc: '50 %' is no number, and it has no choices"),
+        ("soc=nan", "'nan' is no number"),
+        ("soc=200", "BAU_Energy.soc: 200 is outside of its declared range 0..100"),
+        ("soc=50.03", "50.03 is not a whole number of steps of 0.1"),
+    ],
+)
+def test_what_is_wrong_with_a_value_is_said(
+    capsys: pytest.CaptureFixture[str], wrong: str, said: str
+) -> None:
+    """File, signal, value, and what it may be."""
+    words = [wrong, "soh=10", "chargeable_energy=1", "dischargeable_energy=1"]
+    where = ["--profile", "ess_bau", "-i", "virtual", "-c", "nobody"]
+    assert main(["send", "BAU_Energy", *words, *where]) == 78
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert "ess_bau.dbc: " in shown.err
+    assert shown.out == ""

@@ -283,7 +283,7 @@ WRONG: list[tuple[list[tuple[str, object]], list[str]]] = [
     ([(f"{CLOSING}.values.reset", G)], [f"{CLOSING}.values: Control.reset: has no value"]),
     (
         [(f"{CLOSING}.values.wish", "shut")],
-        [f"{CLOSING}.values: Control.wish: 0 choices are called 'shut', not one"],
+        [f"{CLOSING}.values: Control.wish: no choice 'shut'; it has none, close, open"],
     ),
     (
         [(f"{CLOSING}.values.wish", 1.6)],
@@ -291,7 +291,7 @@ WRONG: list[tuple[list[tuple[str, object]], list[str]]] = [
     ),
     (
         [(f"{CLOSING}.values.wish", 3)],
-        [f"{CLOSING}.values: Control.wish: 3 is outside of its declared range"],
+        [f"{CLOSING}.values: Control.wish: 3 is outside of its declared range 0..2"],
     ),
     (
         [(f"{CLOSING}.values.wish", True)],
