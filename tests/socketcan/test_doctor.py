@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.cli import main
+from bms_can.bus import BusSettings, open_port
 from bms_can.netlink import read_link
 from tests.bms_can import tiny
 from tests.socketcan.adapter import Adapter
@@ -167,3 +168,38 @@ def test_a_controller_that_was_never_set_up(
     assert not {"state", "carrier"} & set(found)
     sh(found["up"]["mend"])
     assert doctor(capsys, *words, name=name)["bit rate"]["said"] == "500000 bit/s"
+
+
+BACKLOG = Path("/proc/sys/net/core/netdev_max_backlog")
+TRIES = 40
+
+
+def test_frames_that_no_socket_is_told_of(
+    interface: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full backlog of the kernel: the interface has sent all, the socket has lost none, and yet.
+
+    While ksoftirqd is to run and does not (a sender of higher priority has the processor) the
+    frames wait in a queue that is not the socket's; what does not fit is thrown away there.
+    """
+    sh(f"ip link set {interface} up")
+    limit = BACKLOG.read_text(encoding="ascii")
+    port = open_port(BusSettings("socketcan", interface), time.monotonic, own_frames=False)
+    sent = got = 0
+    try:
+        BACKLOG.write_text("10", encoding="ascii")
+        while sent == got and sent < TRIES * 2000:
+            sh(f"chrt -f 10 cangen {interface} -g 0 -I 123 -L 8 -n 2000")
+            sent += 2000
+            while frames := port.receive_many(0.3):
+                got += len(frames)
+    finally:
+        BACKLOG.write_text(limit, encoding="ascii")
+        port.close()
+    link = read_link(interface)
+    assert link is not None
+    assert got < sent == link.counters["tx_packets"]
+    assert port.counts.lost == 0
+    backlog = doctor(capsys)["kernel backlog"]
+    assert backlog["verdict"] == "warn"
+    assert int(backlog["said"].split()[0]) >= sent - got
