@@ -59,7 +59,7 @@ class ControlLoop:
     def take_many(self, frames: Sequence[Frame]) -> None:
         """Take frames from the bus, oldest first; called in the receive thread."""
         self._record(frames)
-        if type(frames) is Block and self._control_ids.isdisjoint(frames.places):
+        if type(frames) is Block and self._control_ids.isdisjoint(frames.keys):
             if self._intake.take_many(frames):
                 self._wake.set()
             return

@@ -5,15 +5,15 @@ is cheap enough for a full bus. But a person must hear of it.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from operator import itemgetter
 
-from bms_can.block import Block, Key
+from bms_can.block import Block, key_of
 from bms_can.frame import Frame, frame_text
 
 MOST_PER_S = 1000.0  # no battery sends one identifier faster than every few milliseconds
 LOOK_S = 1.0
-MOST_WAITING = 32  # blocks
+MOST_WAITING = 512  # frames
 NAMED = 4
 _key = itemgetter(1, 2)  # identifier and its kind; this runs for every frame
 
@@ -28,7 +28,7 @@ class Babble:
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[int, bool]] = Counter()
-        self._waiting: list[Mapping[Key, Sequence[int]]] = []
+        self._heads: list[int] = []
         self._since_s: float | None = None
         self.text = ""
         self.seconds = 0
@@ -38,8 +38,8 @@ class Babble:
         if self._since_s is None:
             self._since_s = now_s
         if type(frames) is Block:
-            self._waiting.append(frames.places)
-            if len(self._waiting) >= MOST_WAITING:
+            self._heads += frames.heads
+            if len(self._heads) >= MOST_WAITING:
                 self._count()
         else:
             self._counts.update(map(_key, frames))
@@ -50,10 +50,11 @@ class Babble:
 
     def _count(self) -> None:
         """Count the frames of blocks; many at once cost less than each by itself."""
-        for places in self._waiting:
-            for key, each in places.items():
-                self._counts[key] += len(each)
-        self._waiting.clear()
+        for head, count in Counter(self._heads).items():
+            key = key_of(head)
+            if key is not None:  # always: a block has data frames only
+                self._counts[key] += count
+        self._heads.clear()
 
     def _judge(self, took_s: float) -> None:
         self._count()

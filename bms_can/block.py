@@ -11,8 +11,8 @@ does must come to the same result (tests/bms_can/test_block.py).
 import struct
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import overload
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar, cast, overload
 
 from bms_can.can_frame import (
     CLASSICAL,
@@ -29,6 +29,9 @@ from bms_can.frame import Frame
 Key = tuple[int, bool]  # (CAN id, extended)
 Run = tuple[Sequence[bytes], Sequence[float], Frame]  # payloads, their times [s], newest frame
 
+Heads = tuple[list[int], set[Key]]  # first eight bytes of each frame; identifiers in them
+T = TypeVar("T")
+
 MOST_HEADS = 4096  # a node with random identifiers must not fill the memory
 _HEAD = struct.Struct("=IB3x")  # identifier word, length, what says nothing
 _ROW = struct.Struct("=IB3x8s")
@@ -43,26 +46,40 @@ class Block(Sequence[Frame]):
     Attributes:
         packed: struct can_frame of each, one after the other.
         at_s: time of each [s]; never goes back.
-        places: where the frames of each identifier are, oldest first; the identifiers in order of
-            their first frames.
+        heads: first eight bytes of each, as a number.
+        keys: the identifiers that are in it.
         channel, own: see Frame; the same for all.
     """
 
-    __slots__ = ("at_s", "channel", "own", "packed", "places")
+    __slots__ = ("_places", "at_s", "channel", "heads", "keys", "own", "packed")
 
     def __init__(
         self,
         packed: bytes,
         at_s: Sequence[float],
-        places: Mapping[Key, Sequence[int]],
+        heads: Heads,
         channel: str,
         own: bool | None,  # noqa: FBT001 - a field of Frame
     ) -> None:
         self.packed = packed
         self.at_s = at_s
-        self.places = places
+        self.heads, self.keys = heads
+        self._places: Mapping[Key, Sequence[int]] | None = None
         self.channel = channel
         self.own = own
+
+    @property
+    def places(self) -> Mapping[Key, Sequence[int]]:
+        """Where the frames of each identifier are, oldest first; found when first asked for."""
+        if self._places is None:
+            by_head: dict[int, list[int]] = defaultdict(list)
+            for place, head in enumerate(self.heads):
+                by_head[head].append(place)
+            # An identifier has one head in a block, see Sorter.
+            self._places = {
+                key: by_head[head] for head in by_head if (key := key_of(head)) is not None
+            }
+        return self._places
 
     def __len__(self) -> int:
         return len(self.at_s)
@@ -112,49 +129,53 @@ class Block(Sequence[Frame]):
 
 def joined(blocks: Sequence[Block]) -> Sequence[Block]:
     """Return the frames of blocks that follow each other, in one block if they can be one."""
-    first, places, count = blocks[0], dict[Key, list[int]](), 0
+    first = blocks[0]
+    if any((block.own, block.channel) != (first.own, first.channel) for block in blocks):
+        return blocks
+    heads = [head for block in blocks for head in block.heads]
+    keys = first.keys.union(*[block.keys for block in blocks])
+    if len(keys) < len(set(heads)):
+        return blocks
     packed = b"".join([block.packed for block in blocks])
-    for block in blocks:
-        if (block.own, block.channel) != (first.own, first.channel):
-            return blocks
-        for key, each in block.places.items():
-            known = places.setdefault(key, [])
-            known += [count + place for place in each]
-            if packed[known[0] * CLASSICAL + LENGTH_AT] != block.length(each[0]):
-                return blocks
-        count += len(block.at_s)
     at_s = [each for block in blocks for each in block.at_s]
-    return (Block(packed, at_s, places, first.channel, first.own),)
+    return (Block(packed, at_s, (heads, keys), first.channel, first.own),)
+
+
+class ByHead(dict[int, T]):
+    """What belongs to the first eight bytes of a frame. Learns, and forgets before it grows large.
+
+    Args:
+        of: what belongs to an identifier; None: these are no plain data frames.
+    """
+
+    def __init__(self, of: Callable[[Key | None], T]) -> None:
+        super().__init__()
+        self._of = of
+
+    def __missing__(self, head: int) -> T:
+        if len(self) >= MOST_HEADS:
+            self.clear()
+        self[head] = found = self._of(key_of(head))
+        return found
 
 
 class Sorter:
-    """Finds out which identifier came where. Remembers what it has seen; used by one thread."""
+    """Finds out what frames there are. Remembers what it has seen; used by one thread."""
 
     def __init__(self) -> None:
-        self._keys: dict[int, Key | None] = {}
+        self._keys = ByHead[Key | None](lambda key: key)
 
-    def places(self, packed: bytes) -> Mapping[Key, Sequence[int]] | None:
-        """Return the places of each identifier in struct can_frame after struct can_frame.
+    def heads(self, packed: bytes) -> Heads | None:
+        """Return the heads of struct can_frame after struct can_frame, and the identifiers.
 
         None if these are no block: not all are data frames, or one identifier has two lengths.
         """
-        by_head: dict[int, list[int]] = defaultdict(list)
-        heads = memoryview(packed).cast("Q")[:: CLASSICAL // 8]
-        for place, head in enumerate(heads.tolist()):
-            by_head[head].append(place)
-        found = {}
-        for head, places in by_head.items():
-            key = self._keys.get(head) or self._learn(head)
-            if key is None:
-                return None
-            found[key] = places
-        return found if len(found) == len(by_head) else None
-
-    def _learn(self, head: int) -> Key | None:
-        if len(self._keys) >= MOST_HEADS:
-            self._keys.clear()
-        self._keys[head] = key = key_of(head)
-        return key
+        heads = memoryview(packed).cast("Q")[:: CLASSICAL // 8].tolist()
+        distinct = set(heads)
+        keys = {self._keys[head] for head in distinct}
+        if None in keys or len(keys) < len(distinct):
+            return None
+        return heads, cast("set[Key]", keys)
 
 
 def key_of(head: int) -> Key | None:

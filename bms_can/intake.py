@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from bms_can.block import Block, Key, joined
+from bms_can.block import Block, ByHead, Key, joined
 from bms_can.can_frame import CLASSICAL, DATA_AT, LENGTH_AT
 from bms_can.codec import Codec
 from bms_can.database import Database
@@ -67,7 +67,8 @@ class Intake:
         self._payloads: dict[str, bytes] = {}
         self._checked = frozenset(profile.integrity)
         self._telling = {name: ~self.integrity.restless(name) for name in telling(profile)}
-        self._tellers = tuple(self._telling_messages(database))
+        tellers = dict(self._telling_messages(database))
+        self._tellers = ByHead(lambda key: None if key is None else tellers.get(key))
         self._said: dict[str, int] = {}
         self._waiting: list[Block] = []
         self._frames_waiting = 0
@@ -83,11 +84,11 @@ class Intake:
         for key, (message, length) in self._codec.surely_decoded().items():
             yield key, Plain(message, length, message in self._checked, message in self._telling)
 
-    def _telling_messages(self, database: Database) -> Iterator[tuple[Key, str, int]]:
+    def _telling_messages(self, database: Database) -> Iterator[tuple[Key, tuple[str, int]]]:
         """Yield identifier, name and the bits that say something."""
         for key, message in database.by_id.items():
             if message.name in self._telling:
-                yield key, message.name, self._telling[message.name]
+                yield key, (message.name, self._telling[message.name])
 
     def take(self, frame: Frame) -> bool:
         """Take one frame; tell whether a status or a command may rest on what it says.
@@ -149,9 +150,11 @@ class Intake:
 
     def _may_be_news(self, block: Block) -> bool:
         """Tell whether a frame says something else than the newest one that was taken."""
-        packed, found = block.packed, block.places
-        for key, message, mask in self._tellers:
-            for place in found.get(key, ()):
+        packed, tellers = block.packed, self._tellers
+        for place, head in enumerate(block.heads):
+            teller = tellers[head]
+            if teller is not None:
+                message, mask = teller
                 at = place * CLASSICAL + DATA_AT
                 data = packed[at : at + packed[at - DATA_AT + LENGTH_AT]]
                 if said(data, mask) != self._said.get(message):

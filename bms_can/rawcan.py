@@ -136,11 +136,11 @@ class FrameReader:
         used, marks, size = head
         if not size == CLASSICAL == self._size or marks & TRUNCATED or used < _STAMP_SPACE:
             return None
-        places = self._sorter.places(packed)
-        if places is None:
+        heads = self._sorter.heads(packed)
+        if heads is None:
             return None
         times = self._times(count, moment)
-        block = Block(packed, times, places, self._name, self._own(marks))
+        block = Block(packed, times, heads, self._name, self._own(marks))
         # The count of lost frames comes behind the stamp, and only where there is one to tell.
         lost = 0 if used == _STAMP_SPACE else self._lost(count - 1, used)
         return Batch(block, (), NOTHING, lost, count == BATCH)

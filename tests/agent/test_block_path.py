@@ -124,8 +124,8 @@ STEP = st.tuples(
 def block_of(frames: Sequence[Frame]) -> Sequence[Frame]:
     """Return frames as the reader does: as a block, if they can be one."""
     packed = b"".join(map(frame_bytes, frames))
-    places = Sorter().places(packed)
-    return frames if places is None else Block(packed, [f.at_s for f in frames], places, "", None)
+    heads = Sorter().heads(packed)
+    return frames if heads is None else Block(packed, [f.at_s for f in frames], heads, "", None)
 
 
 class Pair:

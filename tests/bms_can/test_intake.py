@@ -25,9 +25,9 @@ WORDS = "open", "closed"
 def block_of(*frames: Frame) -> Block:
     """Return frames as the reader brings them."""
     packed = b"".join(map(frame_bytes, frames))
-    places = Sorter().places(packed)
-    assert places is not None
-    return Block(packed, [each.at_s for each in frames], places, "", None)
+    heads = Sorter().heads(packed)
+    assert heads is not None
+    return Block(packed, [each.at_s for each in frames], heads, "", None)
 
 
 @pytest.fixture
