@@ -67,8 +67,8 @@ def main(arguments: Namespace) -> int:
             _changes(monitor, feed, wish)
         else:
             _snapshot(monitor, feed, wish, clock)
-            if silence := feed.silence:
-                print(f"bms-agent monitor: {silence}", file=sys.stderr)  # noqa: T201 - the command's output
+            for said in filter(None, (feed.silence, monitor.traffic.left_out)):
+                print(f"bms-agent monitor: {said}", file=sys.stderr)  # noqa: T201 - the command's output
     except BusDown as error:
         print(f"bms-agent monitor: {error}", file=sys.stderr)  # noqa: T201 - the command's output
         return 1
@@ -92,7 +92,9 @@ def _live(monitor: Monitor, feed: BusFeed, wish: Wish, clock: Clock, where: str)
 
 
 def _counts(monitor: Monitor) -> str:
-    return f"{monitor.traffic.frames} frames, {len(monitor.traffic.seen)} identifiers"
+    traffic = monitor.traffic
+    said = f"{traffic.frames} frames, {len(traffic.seen)} identifiers"
+    return f"{said}; {traffic.left_out}" if traffic.more else said
 
 
 def _screen(

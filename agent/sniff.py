@@ -33,6 +33,8 @@ class Sniffer:
         """Yield what is known of each identifier that contains `query`, at `now_s` [s]."""
         others = self.frames - self._traffic.frames
         yield [Piece(f"{len(self._traffic.seen)} unknown identifiers; {others} frames of known")]
+        if self._traffic.more:
+            yield [Piece(self._traffic.left_out, Style.BAD)]
         for key in sorted(self._traffic.seen, key=lambda key: (key[1], key[0])):
             ident = frame_text(*key, b"").removesuffix("#")
             if query.upper() in ident:

@@ -33,6 +33,7 @@ MULTICAST_ALL = {
 DATAGRAM = 65536
 HINTS = {
     "msgpack not installed": 'install the extra: pip install "bms-can-agent[demo]"',
+    "The serial module is not installed": 'install it: pip install "python-can[serial]"',
     "could not create or configure socket": "this machine has no route for multicast; as root:"
     " ip link set lo multicast on && ip route add 239.0.0.0/8 dev lo",
 }

@@ -83,6 +83,13 @@ class Traffic:
         self.frames = 0
         self.more = 0
 
+    @property
+    def left_out(self) -> str:
+        """What was too much to be kept, for people; "" if nothing was."""
+        if not self.more:
+            return ""
+        return f"{self.more} frames of more than {MOST_IDS} identifiers are left out"
+
     def take(self, frame: Frame) -> None:
         """Count one frame."""
         self.frames += 1

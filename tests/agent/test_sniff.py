@@ -1,5 +1,6 @@
 """`bms-agent sniff`: what unknown identifiers do."""
 
+import itertools
 import threading
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from agent.sniff import Sniffer
 from bms_can.frame import Frame
 from bms_can.profile_load import load_profile
 from bms_can.simulator import Simulator
+from bms_can.traffic import MOST_IDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,3 +86,12 @@ def test_a_bus_that_does_not_open(command: str, capsys: pytest.CaptureFixture[st
     """One line, exit code 1."""
     assert main([command, "-c", "nocan7", "--seconds", "1"]) == 1
     assert capsys.readouterr().err.startswith(f"bms-agent {command}: socketcan nocan7")
+
+
+def test_what_is_too_much_is_told() -> None:
+    """A node with random identifiers fills the list: the rest is counted, not silently gone."""
+    sniffer = Sniffer()
+    for can_id in range(MOST_IDS + 3):
+        sniffer.take(Frame(1.0, can_id, extended=True, data=b"\1"))
+    (_, said) = itertools.islice(sniffer.lines(1.0), 2)
+    assert said[0].text == "3 frames of more than 4096 identifiers are left out"
