@@ -5,7 +5,7 @@ SETUP := .venv/.ready
 LOOPS := bms_can/columnar/kernel_digits.h bms_can/columnar/kernel_text.c bms_can/columnar/kernel_fields.c
 KERNEL := bms_can/columnar/libkernel.so
 
-.PHONY: demo demos test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry socketcan socketcan-long bench-live soak soak-real fuzz-raw bench-replay bench-export export-kill columnar-proof columnar-sanitized kernel false-findings setup lock clean
+.PHONY: demo demos test proofs check cover real-logs mutants bench bench-timeline power-cut crash simulate expiry socketcan socketcan-long systemd bench-live soak soak-real fuzz-raw bench-replay bench-export export-kill columnar-proof columnar-sanitized kernel false-findings setup lock clean
 demo: $(SETUP)
 	$(BIN)/bms-agent demo
 
@@ -96,6 +96,13 @@ socketcan: $(SETUP)
 # Beside other work, as root: chrt -r 5 make socketcan-long (nice means nothing between sessions).
 socketcan-long: $(SETUP)
 	FULL_BUS_S=600 FLAPS_S=300 $(GUEST) 1800 $(BIN)/python -m pytest -p no:cacheprovider -p no:xdist tests/socketcan
+
+# The unit under systemd, installed as docs/operations.md says. Needs, beside what socketcan needs:
+# apt-get install --no-install-recommends systemd udev dbus procps python3-venv
+systemd: $(SETUP)
+	$(BIN)/python -m tests.systemd.wheels build/wheels
+	SYSTEMD_GUEST=$(abspath build/wheels) $(BIN)/python -m tests.systemd.guest --limit 600 --memory 1280 \
+		$(BIN)/python -m pytest -p no:cacheprovider -p no:xdist tests/systemd
 
 # Kill -9 an export N times at random moments, and look at what a reader finds.
 export-kill: $(SETUP) $(KERNEL)

@@ -23,9 +23,10 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 MODULES = "/usr/lib/uml/modules"
 NEEDED = {
@@ -35,6 +36,7 @@ NEEDED = {
     "candump": "can-utils",
     "unshare": "util-linux",
 }
+NOTHING: Mapping[str, str] = MappingProxyType({})
 TIME_OVER, NO_GUEST = 124, 125
 MACHINE = "x86_64"  # the seccomp filter and Debian's package
 # A word of the last line of a user-mode-linux that cannot run -> what is missing.
@@ -108,18 +110,19 @@ def refuse_xstate() -> None:
         raise OSError(ctypes.get_errno(), "prctl: no seccomp filter can be set")
 
 
-def missing() -> list[str]:
-    """Return the Debian packages that are needed and not installed."""
+def missing(more: Mapping[str, str]) -> list[str]:
+    """Return the Debian packages that are needed and not installed; `more` is added to NEEDED."""
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/bin"))
-    return [package for tool, package in NEEDED.items() if shutil.which(tool, path=path) is None]
+    needed = NEEDED | dict(more)
+    return [package for tool, package in needed.items() if shutil.which(tool, path=path) is None]
 
 
-def _write(work: Path, command: Sequence[str]) -> None:
+def _write(work: Path, command: Sequence[str], init_text: str) -> None:
     """Lay out what the guest reads: its first process, the command, and where its modules are."""
     (work / "lib").mkdir()
     (work / "lib" / "modules").symlink_to(MODULES)
     init = work / "init"
-    init.write_text(INIT.format(work=shlex.quote(str(work))))
+    init.write_text(init_text.format(work=shlex.quote(str(work))))
     init.chmod(0o755)
     wanted = os.environ | ENVIRONMENT | {"TMPDIR": "/run", "CAN_GUEST": "uml"}
     lines = [f"export {name}={shlex.quote(text)}" for name, text in wanted.items() if _plain(name)]
@@ -175,13 +178,21 @@ def _boots(work: Path, kernel: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def run(command: Sequence[str], limit_s: float, memory_mb: int) -> int:
-    """Run a command in a guest; return its exit status, or one of ours."""
+def run(command: Sequence[str], limit_s: float, memory_mb: int, init: str = INIT) -> int:
+    """Run a command in a guest; return its exit status, or one of ours.
+
+    Args:
+        command: words.
+        limit_s: for the whole command [s].
+        memory_mb: of the guest [MB].
+        init: shell script of the guest's first process; `{work}` stands for the folder in which
+            it finds `command`, makes `up` when that begins, and leaves its exit `status`.
+    """
     why = ""
     for _ in range(TRIES):
         with tempfile.TemporaryDirectory(prefix="canguest.") as folder:
             try:
-                status = _once(Path(folder), command, limit_s, memory_mb)
+                status = _once(Path(folder), command, limit_s, memory_mb, init)
             except (OSError, subprocess.SubprocessError) as error:
                 why = NO_FILTER if "preexec_fn" in str(error) else str(error)
                 break
@@ -200,9 +211,11 @@ def _why(log: str) -> str:
     return next((reason for word, reason in REASONS.items() if word in last), last)
 
 
-def _once(work: Path, command: Sequence[str], limit_s: float, memory_mb: int) -> int | None:
+def _once(
+    work: Path, command: Sequence[str], limit_s: float, memory_mb: int, init: str
+) -> int | None:
     """Return the exit status of one guest, None if it never began to run the command."""
-    _write(work, command)
+    _write(work, command, init)
     # Through cat: the guest makes its end non-blocking, which must not reach our own output.
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as pipe:  # noqa: S607 - coreutils
         assert pipe.stdin is not None
@@ -232,8 +245,8 @@ def _say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def main() -> int:
-    """Run from the command line."""
+def main(init: str = INIT, more: Mapping[str, str] = NOTHING) -> int:
+    """Run from the command line; `more`: programs that this init needs, and their packages."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -244,11 +257,11 @@ def main() -> int:
     if platform.machine() != MACHINE:
         _say(f"No guest kernel can run here: it needs {MACHINE}, this is {platform.machine()}.")
         return NO_GUEST
-    if packages := missing():
+    if packages := missing(more):
         install = "apt-get install --no-install-recommends " + " ".join(packages)
         _say(f"No guest kernel can run here: packages are missing; as root: {install}")
         return NO_GUEST
-    return run(asked.command, asked.limit, asked.memory)
+    return run(asked.command, asked.limit, asked.memory, init)
 
 
 if __name__ == "__main__":

@@ -38,14 +38,15 @@ class Battery:
 
     Args:
         send: brings a frame to the bus.
+        profile: what it is.
 
     Attributes:
         spoke_s: when the bus took a frame for the last time, monotonic [s].
     """
 
-    def __init__(self, send: Callable[[Frame], object]) -> None:
+    def __init__(self, send: Callable[[Frame], object], profile: Path = PROFILE) -> None:
         self.lock = threading.Lock()
-        self.simulator = Simulator(*load_profile(PROFILE), now_s=clock_s())
+        self.simulator = Simulator(*load_profile(profile), now_s=clock_s())
         self.silent = threading.Event()
         self.spoke_s = 0.0
         self._send = send
@@ -74,12 +75,24 @@ class Battery:
 
 
 class VcanNode:
-    """The battery's end of vcan0, opened anew whenever that is needed."""
+    """The battery's end of vcan0, opened anew whenever that is needed.
 
-    def __init__(self) -> None:
+    Args:
+        profile: what the battery is.
+        control: identifier of the frames it takes, and whether it is an extended one.
+
+    Attributes:
+        sent: those frames, and when they came.
+    """
+
+    def __init__(
+        self, profile: Path = PROFILE, control: tuple[int, bool] = (CONTROL_ID, True)
+    ) -> None:
         self._stop = threading.Event()
         self._port: Port | None = None
-        self.battery = Battery(self._send)
+        self._control = control
+        self.sent: list[tuple[float, Frame]] = []
+        self.battery = Battery(self._send, profile)
         self._thread = threading.Thread(target=self._listen, name="vcan node")
         self._thread.start()
 
@@ -96,7 +109,7 @@ class VcanNode:
         port.send(frame)
 
     def _listen(self) -> None:
-        settings = BusSettings("socketcan", "vcan0", filters=frozenset({(CONTROL_ID, True)}))
+        settings = BusSettings("socketcan", "vcan0", filters=frozenset({self._control}))
         while not self._stop.is_set():
             with suppress(BusDown):
                 self._serve(open_port(settings, clock_s, own_frames=False))
@@ -108,6 +121,7 @@ class VcanNode:
         try:
             while not self._stop.is_set():
                 for frame in port.receive_many(0.02):
+                    self.sent.append((clock_s(), frame))
                     self.battery.hear(frame)
                 now = read_link("vcan0")
                 if now is None or index is None or now.index != index.index:
