@@ -105,7 +105,9 @@ class Platform:
     def post(self, path: str, body: dict[str, Any]) -> object:
         """Take a step of a command, or kept reports."""
         if path.endswith("/reports"):
-            return {"accepted_through": max(each["sequence"] for each in body["reports"])}
+            return {
+                "accepted_through": max((each["sequence"] for each in body["reports"]), default=0)
+            }
         with self._news:
             self.results.setdefault(body["id"], []).append(body)
             if body["state"] not in {"accepted", "gated", "sending", "sent", "acknowledged"}:

@@ -49,6 +49,9 @@ mkdir multi-user.target.wants; ln -s ../guest-command.service multi-user.target.
 printf '[Service]\\nType=exec\\nExecStart=/bin/sh {work}/serve\\n' >guest-command.service
 printf '[Manager]\\nDefaultEnvironment=GLIBC_TUNABLES=%s OPENSSL_ia32cap=%s\\n' \\
   "$GLIBC_TUNABLES" '~0x1000100000000000:~0x6f0230020' >../system.conf.d/guest.conf
+mkdir bms-agent.service.d  # the unit has a variable of the same name: both must be there
+printf '[Service]\\nEnvironment=GLIBC_TUNABLES=glibc.malloc.tcache_count=0:%s\\n' \\
+  "$GLIBC_TUNABLES" >bms-agent.service.d/guest.conf
 cd /mnt/root
 mount -n -t hostfs -o {work} none /mnt/root{work}
 cat >/mnt/root{work}/serve <<'END'

@@ -80,10 +80,11 @@ def test_a_pulled_adapter_comes_back(box: Box) -> None:
     assert box.report(up_s, START_S).at_s - up_s < BACK_S + ROOM_S
 
 
-def test_the_page_s_receive_buffer_and_key_are_those_in_use(box: Box) -> None:
+def test_the_key_is_handed_over_by_systemd(box: Box) -> None:
     """The key is root's, the service has its own copy, and reads no other."""
     assert box.types("stat -c %a:%U /etc/bms-agent/api-key").strip() == "600:root"
     environ = box.types(f"tr '\\0' '\\n' </proc/{box.pid()}/environ")
     assert "BMS_AGENT_PLATFORM__KEY_FILE=/run/credentials/bms-agent.service/api-key" in environ
     assert "k" * 43 not in environ
+    assert "GLIBC_TUNABLES=glibc.malloc.tcache_count=0" in environ
     assert "key         from /etc/bms-agent/api-key" in box.types(f"bms-agent check {CONFIG}")

@@ -102,6 +102,7 @@ ELSEWHERE = {
     "RestartPreventExitStatus=78": "test_service.py",
     "LoadCredential=api-key:/etc/bms-agent/api-key": "test_install.py",
     "Environment=BMS_AGENT_PLATFORM__KEY_FILE=%d/api-key": "test_install.py",
+    "Environment=GLIBC_TUNABLES=glibc.malloc.tcache_count=0": "test_install.py",
     "StateDirectory=bms-agent": "test_the_state_directory_is_the_service_s_alone",
     "StateDirectoryMode=0700": "test_the_state_directory_is_the_service_s_alone",
     "PrivateMounts=yes": "test_what_the_running_process_has",
