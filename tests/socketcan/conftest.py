@@ -1,14 +1,45 @@
-"""These tests run in a guest kernel only: `make socketcan`. Elsewhere nothing is collected."""
+"""These tests run in a guest kernel only: `make socketcan`. Elsewhere nothing is collected.
+
+They measure how soon the agent notices what happens on a bus that this process plays. Where the
+machine stops the process for long, nothing was measured: a test that fails then is run again, twice
+at most, and the summary says so. One that fails without a stall has failed.
+"""
 
 import os
+import time
 from collections.abc import Iterator
 
 import pytest
+from _pytest.runner import runtestprotocol
 
 collect_ignore_glob = [] if os.environ.get("CAN_GUEST") else ["test_*.py"]
 
 if os.environ.get("CAN_GUEST"):
     from tests.socketcan.stage import TABLE, Stage, stage, table_text
+    from tests.socketcan.stalls import Stalls
+
+    MOST_RUNS = 3
+    AGAIN: list[str] = []
+    STALLS = Stalls()
+    STALLS.start()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+        """Run a test; again, if it failed and the machine stood still meanwhile."""
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        runs = 0
+        while True:
+            runs, began_s, rows = runs + 1, time.monotonic(), len(TABLE)
+            reports = runtestprotocol(item, log=False, nextitem=nextitem)
+            stalled_s = STALLS.longest_s(began_s)
+            if runs == MOST_RUNS or not stalled_s or not any(each.failed for each in reports):
+                break
+            AGAIN.append(f"{item.name}: run again, this process stood still for {stalled_s:.2f} s")
+            del TABLE[rows:]
+        for each in reports:
+            item.ihook.pytest_runtest_logreport(report=each)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
 
     @pytest.fixture(scope="session")
     def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
@@ -21,3 +52,5 @@ if os.environ.get("CAN_GUEST"):
         if TABLE:
             terminalreporter.section("faults on a real Linux CAN stack, one agent process")
             terminalreporter.write_line(table_text())
+        for line in AGAIN:
+            terminalreporter.write_line(line)
