@@ -132,12 +132,14 @@ def joined(blocks: Sequence[Block]) -> Sequence[Block]:
     first = blocks[0]
     if any((block.own, block.channel) != (first.own, first.channel) for block in blocks):
         return blocks
-    heads = [head for block in blocks for head in block.heads]
+    heads, at_s = list[int](), list[float]()
+    for block in blocks:
+        heads += block.heads
+        at_s += block.at_s
     keys = first.keys.union(*[block.keys for block in blocks])
     if len(keys) < len(set(heads)):
         return blocks
     packed = b"".join([block.packed for block in blocks])
-    at_s = [each for block in blocks for each in block.at_s]
     return (Block(packed, at_s, (heads, keys), first.channel, first.own),)
 
 

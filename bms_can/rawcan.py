@@ -6,6 +6,7 @@ frames that the kernel had to throw away; a recv() for each frame costs more tha
 """
 
 import math
+import socket
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,6 +39,8 @@ AGREES_S = 0.001  # a stamp may be so far out of its bounds: two clocks are not 
 _LONG = struct.calcsize("@l")
 _STAMP_SPACE = CMSG.size + 2 * _LONG  # of the first ancillary record
 _STAMP = struct.Struct(f"@{CMSG.size}xll{CONTROL - _STAMP_SPACE}x")
+_COUNT_PAD = -(CMSG.size + 4) % _LONG
+_TWO_RECORDS = struct.Struct(f"@{_STAMP_SPACE}xNiiI{_COUNT_PAD}x")  # a stamp, then the loss count
 NOTHING: Mapping[str, int] = MappingProxyType({})
 _new = tuple.__new__
 
@@ -228,11 +231,17 @@ class FrameReader:
 
     def _lost(self, place: int, used: int) -> int:
         """Return how many frames were thrown away since the last look, by the newest frame."""
+        if used == _TWO_RECORDS.size:
+            at = CONTROL * place
+            _, level, kind, dropped = _TWO_RECORDS.unpack_from(self._slots.control, at)
+            if (level, kind) == (socket.SOL_SOCKET, SO_RXQ_OVFL):  # nearly always
+                return self._since(dropped)
         record = self._slots.ancillary(place, used, SO_RXQ_OVFL)
-        if record is None:
-            return 0
-        before, self._dropped = self._dropped, struct.unpack_from("=I", record)[0]
-        return (self._dropped - before) % (1 << 32)
+        return 0 if record is None else self._since(struct.unpack_from("=I", record)[0])
+
+    def _since(self, dropped: int) -> int:
+        before, self._dropped = self._dropped, dropped
+        return (dropped - before) % (1 << 32)
 
 
 def _kind(word: int, length: int, marks: int, size: int) -> str:
