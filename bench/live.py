@@ -40,7 +40,7 @@ from bench.live_ways import (
 from bench.table import show
 from bms_can.frame import Frame
 
-ROUNDS, PACED_ROUNDS = 5, 3
+ROUNDS, PACED_ROUNDS = 5, 5
 COMPARED = FILTERED, UNFILTERED, THEIRS, BARE, BARE_STAMPED
 BUS_RATES = {"500 kbit/s": 4504.5, "1 Mbit/s": 9009.0}  # standard frames of 8 bytes, no stuff bits
 GET_READY_S, LAST_S = 0.3, 0.1

@@ -114,6 +114,11 @@ class LinkState:
         return "no carrier" if self.carrier is False else ""
 
     @property
+    def mute(self) -> str:
+        """Why nothing can be sent though all can be heard, "" while that is possible."""
+        return "the controller only listens (LISTEN-ONLY)" if "LISTEN-ONLY" in self.modes else ""
+
+    @property
     def true_echo(self) -> bool:
         """Whether a frame that comes back was sent. On a virtual bus it is sent by being taken."""
         return self.echo or self.kind in VIRTUAL

@@ -244,8 +244,8 @@ class SocketCanPort(Port):
         link = self._outside.ask(self._channel)
         if self._clock_s() - began_s > LATE_S:
             raise SendFailed(f"{self._channel}: the kernel did not answer in time; not sent late")
-        if link is not None and link.trouble:
-            raise SendFailed(f"{self._channel}: {link.trouble}")
+        if link is not None and (why := link.trouble or link.mute):
+            raise SendFailed(f"{self._channel}: {why}")
         data = frame_bytes(frame, self.form(frame))
         try:
             with self._sending:

@@ -280,6 +280,7 @@ def test_a_frame_is_sent(bench: Bench) -> None:
         ({"state": "BUS-OFF"}, "bus-off"),
         ({"carrier": False}, "no carrier"),
         ({"state": "STOPPED"}, "the controller is stopped"),
+        ({"modes": ("LISTEN-ONLY",)}, "only listens"),
     ],
 )
 def test_where_the_kernel_would_throw_a_frame_away_it_is_not_sent(
