@@ -140,6 +140,7 @@ def test_a_babbling_node(scene: Stage, tmp_path: Path) -> None:
         assert time.monotonic() < end_s, bus(scene)
         time.sleep(0.1)
     said = str(bus(scene)["trouble"])
+    scene.steady(VCAN)  # the battery has to share a slow machine with the babbler
     refused = scene.outcome(scene.command(VCAN, CLOSE))
     step = scene.outcome(scene.command(VCAN, OPEN))
     babbler.terminate()
