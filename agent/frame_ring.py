@@ -11,7 +11,7 @@ import struct
 import threading
 from array import array
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from bms_can.block import Block
@@ -133,15 +133,17 @@ class FrameRing:
 
     def _chunks(self) -> list[Chunk]:
         with self._lock:
-            newest = bytes(self._chunk) + _packed(self._waiting)
+            # What waits is noted first: a frame that comes now is then missing at the end, for the
+            # next look, and never before a block.
+            waiting = tuple(self._waiting)
+            newest = bytes(self._chunk) + _packed(waiting)
             return [*self._sealed, Chunk(self._start, math.inf, newest)]
 
 
-def _packed(blocks: Iterable[Block]) -> bytes:
+def _packed(blocks: Sequence[Block]) -> bytes:
     """Return the frames of blocks as `take` packs them; column by column, then cut to length."""
-    kept = tuple(blocks)  # the other thread may append one meanwhile
-    at_s = [each for block in kept for each in block.at_s]
-    packed = b"".join([block.packed for block in kept])
+    at_s = [each for block in blocks for each in block.at_s]
+    packed = b"".join([block.packed for block in blocks])
     times, rows = array("d", at_s).tobytes(), bytearray(_ROW * len(at_s))
     for at in range(8):
         rows[at::_ROW] = times[at::8]

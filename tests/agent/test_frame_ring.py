@@ -1,13 +1,17 @@
 """The ring: whole frames, in order, bounded in time and memory, and exact about what is gone."""
 
 import threading
+from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import frame_ring
 from agent.frame_ring import CHUNK_BYTES, FrameRing, unpack
+from bms_can.block import Block
 from bms_can.frame import Frame
+from tests.agent.test_block_path import block_of
 
 PACKED_BYTES = 13  # time 8, identifier 4, length 1
 
@@ -126,6 +130,28 @@ def test_reading_while_frames_come() -> None:
         found += frames_of(parts)
     writer.join()
     assert found == frames
+
+
+def test_frames_that_come_during_a_look_are_not_torn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame and then a block, while a reader packs what waits: both come with the next look."""
+    early, late = run_of(40), run_of(60)[40:]
+    ring = filled(early[:20], FrameRing(60.0))
+    ring.take_many(block_of(early[20:]))
+    packed, calls = frame_ring._packed, list[int]()
+
+    def switched(blocks: Sequence[Block]) -> bytes:
+        calls.append(len(blocks))
+        if len(calls) == 2:  # here the receive thread goes on
+            ring.take(late[0])
+            ring.take_many(block_of(late[1:]))
+        return packed(blocks)
+
+    monkeypatch.setattr(frame_ring, "_packed", switched)
+    ring.take(early[0])  # nothing waits from here on
+    first = ring.read(0)
+    second = ring.read(sum(len(part) for part in first.parts))
+    found = frames_of([*first.parts, *second.parts])
+    assert found == [*early, early[0], *late]
 
 
 def test_the_docstring_s_figure() -> None:
