@@ -82,14 +82,21 @@ OperatorKey = Annotated[Principal, Depends(_operator)]
 DeviceKey = Annotated[Principal, Depends(_device)]
 
 
-def check_device(request: Request, who: Principal, device_uid: str) -> None:
-    """Refuse a device that does not exist or is not the caller's, with one answer for both."""
+def check_device(request: Request, who: Principal, device_uid: str, *, lives: bool = True) -> None:
+    """Refuse a device that does not exist or is not the caller's, with one answer for both.
+
+    Args:
+        request: the call.
+        who: the caller.
+        device_uid: the device.
+        lives: a device's own call says that it lives; not so if a person asks with its key.
+    """
     app = services(request)
     if not who.covers(device_uid) or (
         who.devices is None and not app.registry.has_device(device_uid)
     ):
         raise NoDevice(device_uid)
-    if who.role == "device":
+    if who.role == "device" and lives:
         app.heard(device_uid)
 
 

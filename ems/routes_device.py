@@ -110,9 +110,12 @@ def reports(
     who: DeviceKey,
     body: Annotated[ReportsBody, Depends(json_body(ReportsBody, 1024 * KIB))],
 ) -> JSONResponse:
-    """Keep a batch, each (device_uid, sequence) exactly once."""
+    """Keep a batch, each (device_uid, sequence) exactly once.
+
+    A batch of no reports only asks whether the key may report for the device.
+    """
     app = services(request)
-    check_device(request, who, body.device_uid)
+    check_device(request, who, body.device_uid, lives=bool(body.reports))
     outcome = app.results.add_reports(body)
     app.metrics.reports.labels("stored").inc(outcome["stored"] or 0)
     app.metrics.reports.labels("duplicate").inc(outcome["duplicates"] or 0)

@@ -34,6 +34,16 @@ def life(operator: httpx.Client, command_id: str) -> dict[str, Any]:
     return data
 
 
+def heartbeat_of(operator: httpx.Client, uid: str) -> str | None:
+    """Return when a device called last, as the fleet shows it."""
+    for page in range(1, 100):
+        query = {"page": page, "page-size": 200}
+        for each in operator.get("/device", params=query).json()["data"]["list"]:
+            if each["uid"] == uid:
+                return None if each["heartbeat_time"] is None else str(each["heartbeat_time"])
+    raise AssertionError
+
+
 def until_waiting(ems: Ems, count: int) -> None:
     """Wait until the platform holds this many open waits."""
     until_s = time.monotonic() + 10
@@ -360,6 +370,16 @@ def test_reports_are_kept_once(operator: httpx.Client, box: Box) -> None:
     over = body | {"reports": [*items, items[0]]}
     answer = box.http.post("/bms-control/reports", json=over)
     assert (answer.status_code, answer.json()["data"][:8]) == (400, "reports:")
+
+
+def test_a_batch_of_no_reports_is_no_sign_of_life(operator: httpx.Client, box: Box) -> None:
+    """`doctor` asks with it while the agent may be dead: nothing is kept, no heartbeat is seen."""
+    body = {"device_uid": box.uid, "reports": list[object]()}
+    answer = box.http.post("/bms-control/reports", json=body).json()
+    assert answer["data"] == {"stored": 0, "duplicates": 0, "accepted_through": None}
+    assert heartbeat_of(operator, box.uid) is None
+    box.poll()
+    assert heartbeat_of(operator, box.uid) is not None
 
 
 def test_event_stream(ems: Ems, operator: httpx.Client, box: Box) -> None:
