@@ -22,7 +22,7 @@ from agent.cloud import Cloud
 from agent.config import Config, PlatformConfig
 from agent.doctor_box_rules import UNIT_WORDS
 from agent.doctor_facts import AgentFacts, BoxFacts, BusFacts, DiskFacts, PlatformFacts
-from agent.errors import CloudError
+from agent.errors import CloudError, CloudRefused, CloudRefusedKey
 from agent.facts import DISTRIBUTION
 from agent.local import BadRequest, NotRunning, ask
 from agent.lock import held
@@ -94,20 +94,25 @@ def look_at_platform(
         except CloudError as error:
             return replace(before, trouble=type(error).__name__, words=str(error))
         here, took_s = clock.wall(), clock.monotonic_s() - began_s
-        refused = tuple(why for uid in uids if (why := _refusal(cloud, uid)))
+        refused = _refusals(cloud, uids)
     return replace(before, refused=refused, took_s=took_s, date=_date(text), here=here)
 
 
-def _refusal(cloud: Cloud, uid: str) -> str:
-    """Return why the key may not report for a device, "" if it may: no report is one that counts.
+def _refusals(cloud: Cloud, uids: Sequence[str]) -> tuple[str, ...] | None:
+    """Return for which devices the key may not report, and why; None: not all could be asked.
 
-    An operator's key, or one of another box, passes `test-apikey` as well.
+    An operator's key, or one of another box, passes `test-apikey` as well. A batch of no reports
+    keeps nothing and is no sign of life (docs/api.md).
     """
-    try:
-        cloud.post_reports({"device_uid": uid, "reports": []})
-    except CloudError as error:
-        return f"{uid}: {error}"
-    return ""
+    refused, asked = [], True
+    for uid in uids:
+        try:
+            cloud.post_reports({"device_uid": uid, "reports": []})
+        except (CloudRefused, CloudRefusedKey) as error:
+            refused.append(f"{uid}: {error}")
+        except CloudError:  # busy, or gone meanwhile: that says nothing about the key
+            asked = False
+    return tuple(refused) if refused or asked else None
 
 
 def _date(text: str) -> datetime | None:
