@@ -7,7 +7,7 @@ at most, and the summary says so. One that fails without a stall has failed.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -23,6 +23,14 @@ if os.environ.get("CAN_GUEST"):
     STALLS = Stalls()
     STALLS.start()
 
+    def failures(reports: Sequence[pytest.TestReport]) -> Iterator[str]:
+        """Yield what failed, in one line each: a person must see what a stall was blamed for."""
+        for each in reports:
+            if each.failed:
+                lines = each.longreprtext.strip().splitlines() or ["no word"]
+                said = [line for line in lines if line.lstrip().startswith("E  ")]
+                yield f"{each.when}: {(said or lines[-1:])[0].strip()}"
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
         """Run a test; again, if it failed and the machine stood still meanwhile."""
@@ -35,6 +43,7 @@ if os.environ.get("CAN_GUEST"):
             if runs == MOST_RUNS or not stalled_s or not any(each.failed for each in reports):
                 break
             AGAIN.append(f"{item.name}: run again, this process stood still for {stalled_s:.2f} s")
+            AGAIN.extend(f"  before: {line}" for line in failures(reports))
             del TABLE[rows:]
         for each in reports:
             item.ihook.pytest_runtest_logreport(report=each)
