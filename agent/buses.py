@@ -56,8 +56,13 @@ def settings_of(can: CanConfig, filters: frozenset[Key] | None = None) -> BusSet
 
 
 def forms_of(devices: Sequence[Loaded]) -> dict[Key, Form]:
-    """Return how the frames of a bus go out, by the DBCs of all devices on it."""
-    return {key: form for each in devices for key, form in fd_forms(each.database).items()}
+    """Return how the frames of a bus go out: each device's own, by its own DBC."""
+    return {
+        key: form
+        for each in devices
+        for key, form in fd_forms(each.database).items()
+        if key in _sends(each)
+    }
 
 
 def heard_ids(devices: Sequence[Loaded]) -> frozenset[Key] | None:

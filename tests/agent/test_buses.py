@@ -39,6 +39,15 @@ def test_a_can_fd_battery_needs_a_can_fd_bus(tmp_path: Path) -> None:
     assert forms_of([fd])[512, False] == Form(fd=True, switch=True)
 
 
+def test_another_device_s_dbc_does_not_change_our_frames(tmp_path: Path) -> None:
+    """A CAN FD frame breaks a bus of classical nodes: only who sends a frame says its form."""
+    (tmp_path / "fd").mkdir()
+    listener = loaded("A", tiny.write(tmp_path / "fd", tiny.changed(), tiny.FD_DBC))
+    listener = listener._replace(profile=replace(listener.profile, guard=()))
+    sender = loaded("B", tiny.write(tmp_path, tiny.changed()))
+    assert forms_of([listener, sender]) == {}
+
+
 def test_one_battery_twice_on_a_bus_is_refused() -> None:
     """Copied and not changed: they would command each other, and show one battery as two."""
     found = "\n".join(bus_mistakes([loaded("A", FIRST), loaded("B", FIRST)]))
