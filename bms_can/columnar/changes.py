@@ -12,7 +12,7 @@ import numpy as np
 from bms_can.columnar.chunk import Chunk
 from bms_can.columnar.decode import Mask, MessageColumns
 from bms_can.columnar.export_rows import Array
-from bms_can.columnar.lines import DIGITS
+from bms_can.columnar.lines import DIGITS, vocabulary_of
 from bms_can.database import Database
 
 
@@ -34,12 +34,7 @@ class Changes:
     """
 
     def __init__(self, database: Database, *, as_json: bool) -> None:
-        self._choices = {
-            key: {raw: str(name) for raw, name in (signal.choices or {}).items()}
-            for key, (_, signal) in database.signals.items()
-        }
-        self._units = {key: signal.unit or "" for key, (_, signal) in database.signals.items()}
-        self._order = {key: place for place, key in enumerate(database.signals)}
+        self._choices, self._units, self._order = vocabulary_of(database)
         self._json = as_json
         self._last: dict[tuple[str, str], Reading] = {}
 

@@ -4,8 +4,8 @@ A signal's text is made once for each raw value in a chunk, not once for each fr
 """
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,33 @@ Texts = Sequence[str | None]  # one for each frame; None: the signal is not on i
 Format = Callable[[Sequence[Any], Sequence[Any], Sequence[bool]], list[str]]
 
 
+class Vocabulary(NamedTuple):
+    """What lines say of a signal, each by "Message.Signal".
+
+    Attributes:
+        choices: its named values, by raw value.
+        units: its unit, "" if it has none.
+        order: its place in the DBC.
+    """
+
+    choices: Mapping[str, Mapping[int, str]]
+    units: Mapping[str, str]
+    order: Mapping[str, int]
+
+
+def vocabulary_of(database: Database) -> Vocabulary:
+    """Return what a DBC gives to lines."""
+    signals = {key: signal for key, (_, signal) in database.signals.items()}
+    return Vocabulary(
+        {
+            key: {raw: str(name) for raw, name in (signal.choices or {}).items()}
+            for key, signal in signals.items()
+        },
+        {key: signal.unit or "" for key, signal in signals.items()},
+        {key: place for place, key in enumerate(signals)},
+    )
+
+
 class Lines:
     """Makes the lines of a log.
 
@@ -30,12 +57,7 @@ class Lines:
     """
 
     def __init__(self, database: Database, *, show_all: bool, as_json: bool) -> None:
-        self._choices = {
-            key: {raw: str(name) for raw, name in (signal.choices or {}).items()}
-            for key, (_, signal) in database.signals.items()
-        }
-        self._units = {key: signal.unit or "" for key, (_, signal) in database.signals.items()}
-        self._order = {key: place for place, key in enumerate(database.signals)}
+        self._choices, self._units, self._order = vocabulary_of(database)
         self._show_all = show_all
         self._json = as_json
 
