@@ -122,10 +122,6 @@ class Block(Sequence[Frame]):
         at = place * CLASSICAL
         return self.packed[at + DATA_AT : at + DATA_AT + self.packed[at + LENGTH_AT]]
 
-    def length(self, place: int) -> int:
-        """Return the length of a payload [byte]."""
-        return self.packed[place * CLASSICAL + LENGTH_AT]
-
 
 def joined(blocks: Sequence[Block]) -> Sequence[Block]:
     """Return the frames of blocks that follow each other, in one block if they can be one."""

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bms_can.block import Block, ByHead, Key, joined
-from bms_can.can_frame import CLASSICAL, DATA_AT, LENGTH_AT
 from bms_can.codec import Codec
 from bms_can.database import Database
 from bms_can.errors import BadFrame
@@ -34,13 +33,11 @@ class Plain(NamedTuple):
         message: its name.
         length: of its data [byte].
         checked: it has a counter or a checksum.
-        telling: a status or a command rests on it.
     """
 
     message: str
     length: int
     checked: bool
-    telling: bool
 
 
 class Intake:
@@ -82,7 +79,7 @@ class Intake:
 
     def _plain_messages(self) -> Iterator[tuple[Key, Plain]]:
         for key, (message, length) in self._codec.surely_decoded().items():
-            yield key, Plain(message, length, message in self._checked, message in self._telling)
+            yield key, Plain(message, length, message in self._checked)
 
     def _telling_messages(self, database: Database) -> Iterator[tuple[Key, tuple[str, int]]]:
         """Yield identifier, name and the bits that say something."""
@@ -150,14 +147,11 @@ class Intake:
 
     def _may_be_news(self, block: Block) -> bool:
         """Tell whether a frame says something else than the newest one that was taken."""
-        packed, tellers = block.packed, self._tellers
         for place, head in enumerate(block.heads):
-            teller = tellers[head]
+            teller = self._tellers[head]
             if teller is not None:
                 message, mask = teller
-                at = place * CLASSICAL + DATA_AT
-                data = packed[at : at + packed[at - DATA_AT + LENGTH_AT]]
-                if said(data, mask) != self._said.get(message):
+                if said(block.data(place), mask) != self._said.get(message):
                     return True
         return False
 
@@ -205,7 +199,7 @@ class Intake:
                 payloads, times_s, newest = block.run(key, places)
         self.decoded += len(payloads)
         self.table.postpone_many(message, times_s, newest)
-        return plain.telling and self._are_news(message, payloads)
+        return self._are_news(message, payloads)
 
     def _take_pages(self, key: Key, block: Block, places: Sequence[int]) -> bool:
         """Take frames that do not surely decode; what was decoded before need not be again."""
