@@ -84,7 +84,7 @@ class Observer:
 
     def _derive(self, before: BmsStatus | None) -> BmsStatus:
         return derive_status(
-            self._device.table.snapshot(),
+            self._device.intake.stated(),
             self._device.profile,
             self._clock.monotonic_s(),
             listening_since_s=self._device.listening_since_s,

@@ -279,7 +279,7 @@ def our_port(wire: socket.socket) -> SocketCanPort:
 def driver() -> Path:
     """Return what the driver does with frames: check, keep, decode when looked at."""
     intake = Intake(*load_profile(PROFILE))
-    return Path(intake.take_many, intake.table.snapshot)
+    return Path(intake.take_many, intake.stated)
 
 
 def whole_path() -> Path:
@@ -290,7 +290,7 @@ def whole_path() -> Path:
     nobody = cast("Any", None)  # observer and executor belong to another thread
     record = FrameRing(60.0).take_many
     loop = ControlLoop(device, nobody, nobody, SystemClock(), lambda _: None, record)
-    return Path(loop.take_many, device.table.snapshot)
+    return Path(loop.take_many, intake.stated)
 
 
 FILTERED, UNFILTERED = "ours, in the agent, kernel filter", "ours, in the agent, no filter"

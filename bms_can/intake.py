@@ -2,9 +2,9 @@
 
 A frame that fails any check changes nothing; it is counted by reason.
 
-On a busy bus nearly all frames say what was said before. So a block in which no message that a
-status rests on says anything else waits until somebody looks at the table: many blocks at once cost
-a fraction of each by itself. Nobody can tell the difference but by the clock of the processor.
+On a busy bus nearly all frames say what was said before (telling.py). So a block without news
+waits until somebody looks at the table: many blocks at once cost a fraction of each by itself.
+Nobody can tell the difference but by the clock of the processor.
 """
 
 from collections import Counter
@@ -18,8 +18,9 @@ from bms_can.errors import BadFrame
 from bms_can.frame import Frame
 from bms_can.integrity import Integrity
 from bms_can.profile import Profile
-from bms_can.signals import Sample
+from bms_can.signals import Sample, Signals
 from bms_can.table import SignalTable
+from bms_can.telling import Teller, telling
 
 MOST_WAITING = 512  # frames in blocks that nobody has looked at
 MOST_SEEN = 1024  # payloads of multiplexed messages that are known by heart
@@ -60,13 +61,17 @@ class Intake:
         self._codec = Codec(database, profile.wanted, profile.limits, profile.integrity)
         self.table = SignalTable(profile.deadlines_s, self._samples, self._settle)
         self.integrity = Integrity(database, profile.integrity)
+        self._stated = profile.status_signals()
+        self._stating = {*profile.required, *(name.split(".", 1)[0] for name in self._stated)}
         self._channel = profile.channel
         self._payloads: dict[str, bytes] = {}
         self._checked = frozenset(profile.integrity)
-        self._telling = {name: ~self.integrity.restless(name) for name in telling(profile)}
-        tellers = dict(self._telling_messages(database))
+        self._telling = {
+            name: Teller(profile, database, name, self.integrity.restless(name))
+            for name in telling(profile)
+        }
+        tellers = dict(self._by_key(database))
         self._tellers = ByHead(lambda key: None if key is None else tellers.get(key))
-        self._said: dict[str, int] = {}
         self._waiting: list[Block] = []
         self._frames_waiting = 0
         self._plain = dict(self._plain_messages()) if profile.channel is None else {}
@@ -81,20 +86,23 @@ class Intake:
         for key, (message, length) in self._codec.surely_decoded().items():
             yield key, Plain(message, length, message in self._checked)
 
-    def _telling_messages(self, database: Database) -> Iterator[tuple[Key, tuple[str, int]]]:
-        """Yield identifier, name and the bits that say something."""
+    def stated(self) -> Signals:
+        """Return all that a status rests on, and nothing else: for who looks often."""
+        return self.table.part(self._stated, self._stating)
+
+    def _by_key(self, database: Database) -> Iterator[tuple[Key, Teller]]:
         for key, message in database.by_id.items():
             if message.name in self._telling:
-                yield key, (message.name, self._telling[message.name])
+                yield key, self._telling[message.name]
 
     def take(self, frame: Frame) -> bool:
         """Take one frame; tell whether a status or a command may rest on what it says.
 
-        It may if it says something else than the one before, its counter and checksum aside, or
-        if somebody counts frames (`SignalTable.watch`). It is decoded when somebody looks, if
-        nothing can be wrong with it any more: on a busy bus many frames of a message come between
-        two looks. A page of a multiplexed message that was decoded before is not decoded again.
-        Counters and checksums are looked at each time.
+        It may if it says something else than the one before, see `Teller`, or if somebody counts
+        frames (`SignalTable.watch`). It is decoded when somebody looks, if nothing can be wrong
+        with it any more: on a busy bus many frames of a message come between two looks. A page of
+        a multiplexed message that was decoded before is not decoded again. Counters and checksums
+        are looked at each time.
         """
         with self.table.lock:
             self._settle()
@@ -149,10 +157,8 @@ class Intake:
         """Tell whether a frame says something else than the newest one that was taken."""
         for place, head in enumerate(block.heads):
             teller = self._tellers[head]
-            if teller is not None:
-                message, mask = teller
-                if said(block.data(place), mask) != self._said.get(message):
-                    return True
+            if teller is not None and teller.is_news(block.data(place)):
+                return True
         return False
 
     def _settle(self) -> None:
@@ -226,13 +232,13 @@ class Intake:
 
     def _are_news(self, message: str, payloads: Sequence[bytes]) -> bool:
         """Note what payloads say that were taken; tell whether any is news, see `take`."""
-        mask = self._telling.get(message)
-        if mask is None:
+        teller = self._telling.get(message)
+        if teller is None:
             return False
-        sayings = {said(data, mask) for data in payloads}
-        news = sayings != {self._said.get(message)}
-        self._said[message] = said(payloads[-1], mask)
-        return news or self.table.watched
+        news = self.table.watched
+        for data in payloads:
+            news |= teller.note(data)
+        return news
 
     def _samples(self, frame: Frame) -> Mapping[str, Sample]:
         decoded = self._codec.decode(frame)
@@ -272,21 +278,3 @@ class Intake:
             self.unknown[key] += 1
         else:
             self.unknown_more += 1
-
-
-def said(data: bytes, mask: int) -> int:
-    """Return what the bits of a mask say, and how long the payload is."""
-    return int.from_bytes(data + b"\1", "little") & mask
-
-
-def telling(profile: Profile) -> Iterator[str]:
-    """Yield the names of messages that a status, an alarm, an interlock or a command rests on."""
-    yield from profile.required
-    signals = [*profile.status.signals(), *(alarm.signal for alarm in profile.alarms)]
-    conditions = list(profile.interlocks.conditions)
-    conditions += [] if profile.interlocks.remote is None else [profile.interlocks.remote]
-    for plan in profile.commands.values():
-        conditions += [each for each in (plan.acknowledged, plan.refused) if each is not None]
-        conditions += plan.confirmed.conditions
-    for signal in (*signals, *(each.signal for each in conditions)):
-        yield signal.split(".", 1)[0]

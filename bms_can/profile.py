@@ -264,6 +264,11 @@ class Profile:
     heartbeat: HeartbeatPlan | None = None
     held: HeldPlan | None = None
 
+    def status_signals(self) -> tuple[str, ...]:
+        """Return the names of all signals that a status rests on, alarms among them, each once."""
+        alarms = [alarm.signal for alarm in self.alarms]
+        return tuple(dict.fromkeys((*self.status.signals(), *alarms)))
+
     def deadline_s(self, signal: str) -> float:
         """Return the longest allowed age of a signal's value [s]."""
         own = self.deadlines_s.get(signal)

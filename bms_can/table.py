@@ -7,7 +7,7 @@ own on replay.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -200,11 +200,13 @@ class SignalTable:
         self._samples.update(samples)
         return samples
 
-    def _heard_now(self) -> dict[str, Heard]:
-        return {
-            name: Heard(tally.at_s, tally.steady_since_s, tally.count)
-            for name, tally in self._heard.items()
-        }
+    def _heard_now(self, messages: Iterable[str] | None = None) -> dict[str, Heard]:
+        names = self._heard if messages is None else self._heard.keys() & messages
+        found = {}
+        for name in names:
+            tally = self._heard[name]
+            found[name] = Heard(tally.at_s, tally.steady_since_s, tally.count)
+        return found
 
     def snapshot(self) -> Signals:
         """Return all newest values as an immutable copy."""
@@ -214,6 +216,23 @@ class SignalTable:
             return Signals(
                 MappingProxyType(dict(self._samples)), MappingProxyType(self._heard_now())
             )
+
+    def part(self, signals: Iterable[str], messages: Collection[str]) -> Signals:
+        """Return some of what `snapshot` returns, for less; the rest goes on waiting.
+
+        Args:
+            signals: names of those wanted.
+            messages: names of the messages that carry them, and of any others that count.
+        """
+        with self.lock:
+            self._settle()
+            for message in messages:
+                if message in self._late:
+                    self._catch_up(message)
+                if message in self._pages:
+                    self._turn_pages(message)
+            samples = {key: self._samples[key] for key in signals if key in self._samples}
+            return Signals(MappingProxyType(samples), MappingProxyType(self._heard_now(messages)))
 
     def heard(self) -> dict[str, Heard]:
         """Return when each message was heard; cheaper than a snapshot."""

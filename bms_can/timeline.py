@@ -168,7 +168,7 @@ class Timeline:
 def awaited(profile: Profile) -> dict[str, float]:
     """Return the messages and signals whose age the status depends on, with their deadlines [s]."""
     found = {message: profile.deadlines_s[message] for message in profile.required}
-    for signal in (*profile.status.signals(), *(alarm.signal for alarm in profile.alarms)):
+    for signal in profile.status_signals():
         name = signal if signal in profile.deadlines_s else signal.split(".")[0]
         found[name] = profile.deadlines_s[name]
     return found

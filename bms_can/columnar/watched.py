@@ -251,7 +251,7 @@ def _fitting(database: Database, name: str) -> NDArray[np.bool_]:
 def _mask(profile: Profile, database: Database, name: str) -> NDArray[np.uint64]:
     """Return the bits of the signals of a message that the status or an alarm rests on."""
     bits = 0
-    for key in {*profile.status.signals(), *(alarm.signal for alarm in profile.alarms)}:
+    for key in profile.status_signals():
         if key.split(".", 1)[0] == name:
             field = field_of(*database.signals[key])
             bits |= 0 if field is None else occupied(field)

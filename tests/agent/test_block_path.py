@@ -19,8 +19,9 @@ from bms_can.errors import FrameRefused
 from bms_can.families import TranslatingIntake
 from bms_can.frame import Frame
 from bms_can.guard import Guard
-from bms_can.intake import Intake, telling
+from bms_can.intake import Intake
 from bms_can.signals import Signals
+from bms_can.telling import telling
 from tests.agent.rig import CLOSE, ess_bau
 from tests.bms_can.build import Battery
 
@@ -117,7 +118,8 @@ DULL_RUN = st.lists(
     st.tuples(st.sampled_from(DULL), st.sampled_from([0.001, 0.01, 0.6])), max_size=25
 )
 STEP = st.tuples(
-    st.sampled_from(["run"] * 6 + ["send", "watch", "look"]), st.one_of(RUN, DULL_RUN, DULL_RUN)
+    st.sampled_from(["run"] * 6 + ["send", "watch", "look", "glance"]),
+    st.one_of(RUN, DULL_RUN, DULL_RUN),
 )
 
 
@@ -138,6 +140,8 @@ class Pair:
 
     def act(self, what: str) -> None:
         """Do what the control thread does between two looks at the bus."""
+        if what == "glance":
+            assert self.sides[0].intake.stated() == self.sides[1].intake.stated()
         if what == "look":
             assert self.sides[0].facts() == self.sides[1].facts()
         if what == "watch":

@@ -12,7 +12,7 @@ from bms_can.block import Block, Sorter
 from bms_can.can_frame import frame_bytes
 from bms_can.database import Database
 from bms_can.frame import Frame
-from bms_can.intake import MOST_WAITING, Intake, said
+from bms_can.intake import MOST_WAITING, Intake
 from bms_can.profile import Profile
 from bms_can.signals import Signals
 from bms_can.status import derive_status
@@ -160,12 +160,6 @@ def test_while_frames_are_counted_each_is_news(intake: Intake, battery: Battery)
     assert intake.table.look(watch).streak == 2
 
 
-def test_zeros_that_are_not_there_say_something_else_than_zeros() -> None:
-    """A shorter payload is another one."""
-    assert said(b"\0\0", -1) != said(b"\0", -1)
-    assert said(b"\0\1", ~0xFF00) == said(b"\0\2", ~0xFF00)
-
-
 def test_blocks_that_say_nothing_new_wait_for_a_look(intake: Intake, battery: Battery) -> None:
     """A look sees all of them, whatever of it is asked; the counts are those of the last look."""
     intake.take_many(block_of(battery.frame("BAU_State", 1.0)))
@@ -177,6 +171,24 @@ def test_blocks_that_say_nothing_new_wait_for_a_look(intake: Intake, battery: Ba
     intake.take_many(block_of(battery.frame("BAU_State", 1.3)))
     sample = intake.table.snapshot().samples["BAU_State.contactor_status"]
     assert (sample.at_s, intake.frames) == (1.3, 5)
+
+
+def test_what_a_status_rests_on_can_be_had_alone(
+    loaded: tuple[Profile, Database], intake: Intake, battery: Battery
+) -> None:
+    """The control thread asks ten times a second: the same status, without the other numbers."""
+    profile, _ = loaded
+    for at_s in (1.0, 1.1):
+        for name in (*profile.required, "BAU_Energy"):
+            intake.take_many(block_of(battery.frame(name, at_s)))
+        stated = intake.stated()
+        statuses = [
+            derive_status(each, profile, at_s) for each in (stated, intake.table.snapshot())
+        ]
+        assert statuses[0] == statuses[1]
+        assert set(stated.samples) == set(profile.status_signals())
+        assert set(stated.heard) == set(profile.required)
+    assert intake.table.snapshot().samples["BAU_Energy.soc"].at_s == 1.1
 
 
 def test_frames_from_before_a_watch_do_not_count_for_it(intake: Intake, battery: Battery) -> None:
