@@ -18,7 +18,7 @@ from bms_can.database import Database, Key
 from bms_can.encoder import encode
 from bms_can.errors import BadDatabase, BadFrame, BadValue
 from bms_can.frame import Frame
-from bms_can.layout import Field, Page, field_of, page_of, read, wire_length
+from bms_can.layout import Field, Page, field_of, occupied, page_of, read, wire_length
 from bms_can.profile import IntegrityRule, SignalLimits
 from bms_can.scaling import float_range, raw_range, scale_of
 from bms_can.signals import Sample
@@ -87,6 +87,21 @@ class Plan(NamedTuple):
     integers: tuple[Integers, ...]
     floats: tuple[FloatStep, ...]
     muxes: tuple[Mux, ...]
+
+
+class Shape(NamedTuple):
+    """What decides whether a frame decodes. Frames that select the same carry the same signals.
+
+    Attributes:
+        message: its name.
+        length: of the data [byte].
+        selecting: the bits of its multiplexers, as a mask of the payload read little-endian; 0:
+            every frame of this length decodes.
+    """
+
+    message: str
+    length: int
+    selecting: int
 
 
 class Entry(NamedTuple):
@@ -195,15 +210,12 @@ class Codec:
             entry = Entry(name, message.length, length, more, compiler.plan(page_of(message)))
             self._entries[message.frame_id, message.is_extended_frame] = entry
 
-    def surely_decoded(self) -> dict[Key, tuple[str, int]]:
-        """Return name and length of the messages of which every frame of that length decodes.
-
-        They have no multiplexer and a known length, so nothing but the length can be wrong.
-        """
+    def shapes(self) -> dict[Key, Shape]:
+        """Return the messages of a known length, by (id, extended)."""
         return {
-            key: (entry.name, entry.length)
+            key: Shape(entry.name, entry.length, _selecting(entry.plan))
             for key, entry in self._entries.items()
-            if entry.length is not None and not entry.plan.muxes
+            if entry.length is not None
         }
 
     def decode(self, frame: Frame) -> tuple[str, dict[str, Sample]] | None:
@@ -269,6 +281,16 @@ def _collect(plan: Plan, data: bytes, at_s: float, samples: dict[str, Sample]) -
         if page is None:
             raise BadFrame("mux", f"{mux.name}: no page {selector}")
         _collect(page, data, at_s, samples)
+
+
+def _selecting(plan: Plan) -> int:
+    """Return the bits of all multiplexers of a page and its pages."""
+    found = 0
+    for mux in plan.muxes:
+        found |= occupied(mux.field)
+        for page in mux.plans.values():
+            found |= _selecting(page)
+    return found
 
 
 def _table_step(step: IntegerStep) -> TableStep:

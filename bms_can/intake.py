@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bms_can.block import Block, ByHead, Key, joined
-from bms_can.codec import Codec
+from bms_can.codec import Codec, Shape
 from bms_can.database import Database
 from bms_can.errors import BadFrame
 from bms_can.frame import Frame
@@ -23,22 +23,26 @@ from bms_can.table import SignalTable
 from bms_can.telling import Teller, telling
 
 MOST_WAITING = 512  # frames in blocks that nobody has looked at
-MOST_SEEN = 1024  # payloads of multiplexed messages that are known by heart
+MOST_PAGES = 1024  # of a message that are known by heart
 MOST_UNKNOWN = 4096  # a babbling node with random identifiers must not fill the box's memory
 
 
-class Plain(NamedTuple):
-    """A message of which every frame of one length decodes.
+class Known(NamedTuple):
+    """A message, and which of its frames surely decode: those of this length and these pages.
 
     Attributes:
-        message: its name.
-        length: of its data [byte].
+        shape: see Codec.shapes.
         checked: it has a counter or a checksum.
+        pages: what its multiplexers selected in frames that decoded; {0} where it has none.
     """
 
-    message: str
-    length: int
+    shape: Shape
     checked: bool
+    pages: set[int]
+
+    def page(self, data: bytes) -> int:
+        """Return what the multiplexers of a payload select."""
+        return int.from_bytes(data, "little") & self.shape.selecting
 
 
 class Intake:
@@ -74,17 +78,17 @@ class Intake:
         self._tellers = ByHead(lambda key: None if key is None else tellers.get(key))
         self._waiting: list[Block] = []
         self._frames_waiting = 0
-        self._plain = dict(self._plain_messages()) if profile.channel is None else {}
-        self._seen: dict[tuple[object, ...], tuple[str, Mapping[str, Sample]]] = {}
+        self._known = dict(self._known_messages()) if profile.channel is None else {}
         self.frames = 0
         self.decoded = 0
         self.unknown: Counter[tuple[int, bool]] = Counter()
         self.unknown_more = 0
         self.bad: Counter[str] = Counter()
 
-    def _plain_messages(self) -> Iterator[tuple[Key, Plain]]:
-        for key, (message, length) in self._codec.surely_decoded().items():
-            yield key, Plain(message, length, message in self._checked)
+    def _known_messages(self) -> Iterator[tuple[Key, Known]]:
+        for key, shape in self._codec.shapes().items():
+            pages = set[int]() if shape.selecting else {0}
+            yield key, Known(shape, shape.message in self._checked, pages)
 
     def stated(self) -> Signals:
         """Return all that a status rests on, and nothing else: for who looks often."""
@@ -109,35 +113,39 @@ class Intake:
             return self._take(frame)
 
     def _take(self, frame: Frame) -> bool:
-        plain = self._plain.get(frame[1:3])  # identifier, kind of identifier
-        if plain is not None and len(frame.data) == plain.length:
-            message = plain.message
+        known = self._known.get(frame[1:3])  # identifier, kind of identifier
+        if known is not None and len(frame.data) == known.shape.length:
+            page = known.page(frame.data)
+            if page not in known.pages:
+                return self._learn(known, page, frame)
+            message = known.shape.message
             self.frames += 1
-            if plain.checked and self._faults(message, (frame.data,)):
+            if known.checked and self._faults(message, (frame.data,)):
                 return False
             self.decoded += 1
-            self.table.postpone(message, frame)
-            return self._is_news(message, frame.data)
-        seen = self._seen.get(frame[1:4])  # the same, and the payload
-        if seen is not None:
-            self.frames += 1
-            self.decoded += 1
-            self.table.refresh(*seen, frame)
-            return self._is_news(seen[0], frame.data)
+            self.table.postpone(message, page, frame)
+            return self._are_news(message, (frame.data,))
         strangers = self.unknown.get(frame[1:3])
         if strangers is not None:
             self.frames += 1
             self.unknown[frame.can_id, frame.extended] = strangers + 1
             return False
+        return self._take_unseen(frame)
+
+    def _learn(self, known: Known, page: int, frame: Frame) -> bool:
+        """Take the first frame of a page; another one will surely decode if this one did."""
+        decoded = self.decoded
+        news = self._take_unseen(frame)
+        if self.decoded > decoded and len(known.pages) < MOST_PAGES:
+            known.pages.add(page)
+        return news
+
+    def _take_unseen(self, frame: Frame) -> bool:
         accepted = self.accept(frame)
         if accepted is None:
             return False
-        if accepted[0] not in self._checked and self._channel is None:
-            if len(self._seen) >= MOST_SEEN:
-                self._seen.clear()
-            self._seen[frame[1:4]] = accepted
         self.table.update(*accepted, frame)
-        return self._is_news(accepted[0], frame.data)
+        return self._are_news(accepted[0], (frame.data,))
 
     def take_many(self, frames: Sequence[Frame]) -> bool:
         """Take frames in order: the same as `take` with each. Tell whether any was news."""
@@ -179,45 +187,40 @@ class Intake:
         """Take message by message; they do not depend on each other while nobody watches."""
         news = False
         for key, places in block.places.items():
-            plain = self._plain.get(key)
-            if plain is not None:
-                news |= self._take_run(key, plain, block, places)
+            known = self._known.get(key)
+            if known is not None:
+                news |= self._take_run(key, known, block, places)
             elif key in self.unknown:
                 self.frames += len(places)
                 self.unknown[key] += len(places)
             else:
-                news |= self._take_pages(key, block, places)
+                news |= self.take_each(block.frame(key, place) for place in places)
         return news
 
-    def _take_run(self, key: Key, plain: Plain, block: Block, places: Sequence[int]) -> bool:
-        """Take frames of a message that surely decode: all are checked, the newest is kept."""
+    def _take_run(self, key: Key, known: Known, block: Block, places: Sequence[int]) -> bool:
+        """Take frames of a message; if they surely decode, all are checked, the newest kept."""
         payloads, times_s, newest = block.run(key, places)
-        if len(newest.data) != plain.length:
-            return self._take_pages(key, block, places)
-        message = plain.message
+        message, length, selecting = known.shape
+        pages = [known.page(data) for data in payloads] if selecting else ()
+        if len(newest.data) != length or not known.pages.issuperset(pages):
+            return self.take_each(block.frame(key, place) for place in places)
         self.frames += len(payloads)
-        if plain.checked:
+        if known.checked:
             faults = self._faults(message, payloads)
             if faults:
                 places = [at for number, at in enumerate(places) if number not in faults]
                 if not places:
                     return False
                 payloads, times_s, newest = block.run(key, places)
+                pages = [known.page(data) for data in payloads] if selecting else ()
         self.decoded += len(payloads)
-        self.table.postpone_many(message, times_s, newest)
-        return self._are_news(message, payloads)
-
-    def _take_pages(self, key: Key, block: Block, places: Sequence[int]) -> bool:
-        """Take frames that do not surely decode; what was decoded before need not be again."""
-        payloads, times_s, _ = block.run(key, places)
-        seen = [self._seen.get((*key, data)) for data in payloads]
-        known = [each for each in seen if each is not None]
-        if len(known) < len(seen):
-            return self.take_each(block.frame(key, place) for place in places)
-        message = known[0][0]
-        self.frames += len(known)
-        self.decoded += len(known)
-        self.table.renew(message, [samples for _, samples in known], times_s)
+        kept = {0: newest}
+        if selecting:
+            last = dict(zip(pages, places, strict=True))
+            kept = {
+                page: block.frame(key, last[page]) for page in sorted(last, key=last.__getitem__)
+            }
+        self.table.postpone_many(message, times_s, kept)
         return self._are_news(message, payloads)
 
     def _faults(self, message: str, payloads: Sequence[bytes]) -> Mapping[int, str]:
@@ -226,9 +229,6 @@ class Intake:
         if faults:
             self.bad.update(faults.values())
         return faults
-
-    def _is_news(self, message: str, data: bytes) -> bool:
-        return self._are_news(message, (data,))
 
     def _are_news(self, message: str, payloads: Sequence[bytes]) -> bool:
         """Note what payloads say that were taken; tell whether any is news, see `take`."""

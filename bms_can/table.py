@@ -17,7 +17,6 @@ from bms_can.signals import Heard, Sample, Signals
 Predicate = Callable[[Signals, float], bool]
 KEPT_FRAMES = 8
 MOST_PAGES = 256  # that wait for a look; a thread that looks no more must not fill the memory
-_new = tuple.__new__  # Sample(...) costs twice as much
 
 
 @dataclass(slots=True)
@@ -96,16 +95,13 @@ class SignalTable:
         self._heard: dict[str, _Tally] = {}
         self._decode = decode
         self._settle = settle
-        self._late: dict[str, Frame] = {}
-        self._pages: dict[str, dict[int, tuple[Mapping[str, Sample], float]]] = {}
+        self._late: dict[str, dict[int, Frame]] = {}  # by message and page, the newest last
         self._watches: list[Watch] = []
 
     def update(self, message: str, samples: Mapping[str, Sample], frame: Frame) -> None:
         """Take the values of one valid frame."""
         with self.lock:
-            self._late.pop(message, None)  # the newer frame has the same signals
-            if self._pages:
-                self._turn_pages(message)  # and here may have others
+            self._catch_up(message)
             self._samples.update(samples)
             self._count(message, (frame.at_s,))
             self._show(message, samples, frame)
@@ -115,56 +111,41 @@ class SignalTable:
         """Whether a watch runs: then frames must be taken one by one, in order."""
         return bool(self._watches)
 
-    def postpone(self, message: str, frame: Frame) -> None:
-        """Take a valid frame that brings all signals of its message; decode it at the next look.
+    def postpone(self, message: str, page: int, frame: Frame) -> None:
+        """Take a valid frame that brings all signals of a page; decode it at the next look.
 
         The same as `update` with its samples, as far as anybody can see.
+
+        Args:
+            message: its name.
+            page: frames of one page carry the same signals.
+            frame: as received.
         """
         with self.lock:
-            self.postpone_many(message, (frame.at_s,), frame)
             if self._watches:
-                self._show(message, self._catch_up(message), frame)
+                self.update(message, self._decode(frame), frame)
+            else:
+                self.postpone_many(message, (frame.at_s,), {page: frame})
 
-    def postpone_many(self, message: str, times_s: Sequence[float], newest: Frame) -> None:
+    def postpone_many(
+        self, message: str, times_s: Sequence[float], newest: Mapping[int, Frame]
+    ) -> None:
         """Take valid frames of a message that came at these times [s]: `postpone` with each.
 
         For who holds `lock` and has seen that nobody watches.
+
+        Args:
+            message: its name.
+            times_s: of all of them, oldest first.
+            newest: that of each page, the newest of all last.
         """
-        self._late[message] = newest
-        if self._pages:
-            self._pages.pop(message, None)
-        self._count(message, times_s)
-
-    def refresh(self, message: str, samples: Mapping[str, Sample], frame: Frame) -> None:
-        """Take a valid frame that says what `samples` say: they are as young as it is."""
-        with self.lock:
-            if self._watches:
-                self.update(message, _renewed(samples, frame.at_s), frame)
-            else:
-                self.renew(message, (samples,), (frame.at_s,))
-
-    def renew(
-        self, message: str, pages: Sequence[Mapping[str, Sample]], times_s: Sequence[float]
-    ) -> None:
-        """Do the same with some frames, at the next look.
-
-        For who holds `lock` and has seen that nobody watches. A message has several pages, each
-        with signals of its own, so the newest is not enough; what is on more than one is taken from
-        the newest, which stands last.
-        """
-        waiting = self._pages.setdefault(message, {})
-        for samples, at_s in zip(pages, times_s, strict=True):
-            page = id(samples)
+        waiting = self._late.setdefault(message, {})
+        for page, frame in newest.items():
             waiting.pop(page, None)
-            waiting[page] = samples, at_s
+            waiting[page] = frame
         if len(waiting) > MOST_PAGES:
-            self._turn_pages(message)
+            self._catch_up(message)
         self._count(message, times_s)
-
-    def _turn_pages(self, message: str) -> None:
-        """Take the pages of a message that wait."""
-        for samples, at_s in self._pages.pop(message, {}).values():
-            self._samples.update(_renewed(samples, at_s))
 
     def _count(self, message: str, times_s: Sequence[float]) -> None:
         """Note when frames of a message came, oldest first."""
@@ -188,17 +169,14 @@ class SignalTable:
                 watch.see(message, samples, frame, Signals(self._samples, self._heard_now()))
 
     def _catch_up_all(self) -> None:
-        """Take all that waits: a page of a message is newer than a whole frame of it."""
+        """Decode all that waits."""
         for message in tuple(self._late):
             self._catch_up(message)
-        for message in tuple(self._pages):
-            self._turn_pages(message)
 
-    def _catch_up(self, message: str) -> Mapping[str, Sample]:
-        """Decode the newest frame of a message now."""
-        samples = self._decode(self._late.pop(message))
-        self._samples.update(samples)
-        return samples
+    def _catch_up(self, message: str) -> None:
+        """Decode what waits of a message: what stands on several pages is as the newest says."""
+        for frame in self._late.pop(message, {}).values():
+            self._samples.update(self._decode(frame))
 
     def _heard_now(self, messages: Iterable[str] | None = None) -> dict[str, Heard]:
         names = self._heard if messages is None else self._heard.keys() & messages
@@ -227,10 +205,7 @@ class SignalTable:
         with self.lock:
             self._settle()
             for message in messages:
-                if message in self._late:
-                    self._catch_up(message)
-                if message in self._pages:
-                    self._turn_pages(message)
+                self._catch_up(message)
             samples = {key: self._samples[key] for key in signals if key in self._samples}
             return Signals(MappingProxyType(samples), MappingProxyType(self._heard_now(messages)))
 
@@ -259,7 +234,3 @@ class SignalTable:
             return replace(
                 watch, counts=dict(watch.counts), frames=deque(watch.frames, KEPT_FRAMES)
             )
-
-
-def _renewed(samples: Mapping[str, Sample], at_s: float) -> dict[str, Sample]:
-    return {key: _new(Sample, (raw, value, at_s)) for key, (raw, value, _) in samples.items()}

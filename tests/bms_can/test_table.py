@@ -258,12 +258,23 @@ def test_threads_see_whole_updates() -> None:
     assert torn == []
 
 
+def page_of(value: Frame) -> dict[str, Sample]:
+    """Decode a frame of this file: its first byte is the page, and all that it says."""
+    number = value.data[0]
+    sample = Sample(number, number, value.at_s)
+    return {"Cells.page": sample, f"Cells.v{number}": sample}
+
+
+def paged(at_s: float, number: int) -> Frame:
+    """Return a frame of a page."""
+    return frame(at_s)._replace(data=bytes([number]))
+
+
 def test_of_pages_that_wait_the_newest_says_what_stands_on_several() -> None:
     """Page one, two, one: the selector is one, and each page's own value has its own time."""
-    table = SignalTable({"Cells": 1.0})
-    pages = [{"Cells.page": Sample(n, n, 0.0), f"Cells.v{n}": Sample(n, n, 0.0)} for n in (1, 2)]
-    for at_s, page in ((1.0, 0), (2.0, 1), (3.0, 0)):
-        table.refresh("Cells", pages[page], frame(at_s))
+    table = SignalTable({"Cells": 1.0}, page_of)
+    for at_s, page in ((1.0, 1), (2.0, 2), (3.0, 1)):
+        table.postpone("Cells", page, paged(at_s, page))
     samples = table.snapshot().samples
     assert samples["Cells.page"] == Sample(1, 1, 3.0)
     assert (samples["Cells.v1"].at_s, samples["Cells.v2"].at_s) == (3.0, 2.0)
@@ -272,27 +283,33 @@ def test_of_pages_that_wait_the_newest_says_what_stands_on_several() -> None:
 
 def test_pages_that_wait_do_not_fill_the_memory() -> None:
     """Where nobody looks they are taken once there are many; none is lost."""
-    table = SignalTable({"Cells": 1.0})
+
+    def decode(value: Frame) -> dict[str, Sample]:
+        return {f"Cells.v{value.at_s:g}": Sample(0, 0, value.at_s)}
+
+    table = SignalTable({"Cells": 1.0}, decode)
     for number in range(2 * MOST_PAGES + 5):
-        page = {f"Cells.v{number}": Sample(number, number, 0.0)}
-        table.refresh("Cells", page, frame(float(number)))
-        assert len(table._pages.get("Cells", {})) <= MOST_PAGES
+        table.postpone("Cells", number, frame(float(number)))
+        assert len(table._late.get("Cells", {})) <= MOST_PAGES
     samples = table.snapshot().samples
     assert {sample.at_s for sample in samples.values()} == set(map(float, range(len(samples))))
     assert len(samples) == 2 * MOST_PAGES + 5
 
 
 @pytest.mark.parametrize("order", ["wp", "pw", "wpw", "pwp", "ppw", "wwp"])
-def test_whole_frames_and_pages_of_one_message(order: str) -> None:
-    """A whole frame brings all signals of its message, a page some: the newest of them counts."""
-    table = SignalTable({"Cells": 1.0}, lambda frame: {"Cells.a": Sample(9, 9, frame.at_s)})
-    page = {"Cells.a": Sample(1, 1, 0.0)}
+def test_decoded_frames_and_frames_that_wait(order: str) -> None:
+    """One that was decoded at once comes after those that wait, and before those that follow."""
+    table = SignalTable(
+        {"Cells": 1.0}, lambda value: {"Cells.a": Sample(value.data[0], 1, value.at_s)}
+    )
     for number, kind in enumerate(order):
         if kind == "w":
-            table.postpone("Cells", frame(float(number)))
+            samples = {"Cells.a": Sample(9, 9, float(number))}
+            table.update("Cells", samples, frame(float(number)))
         else:
-            table.refresh("Cells", page, frame(float(number)))
+            table.postpone("Cells", 1, paged(float(number), 1))
     raw = 9 if order.endswith("w") else 1
     last_s = float(len(order) - 1)
-    assert table.snapshot().samples["Cells.a"] == Sample(raw, raw, last_s)
-    assert table.snapshot().samples["Cells.a"] == Sample(raw, raw, last_s)
+    sample = table.snapshot().samples["Cells.a"]
+    assert (sample.raw, sample.at_s) == (raw, last_s)
+    assert table.snapshot().samples["Cells.a"] == sample

@@ -221,10 +221,10 @@ def dies_of_a_frame(patch: pytest.MonkeyPatch) -> None:
     """A frame of the wrong length ends the receiving thread."""
     take = SignalTable.postpone
 
-    def fragile(self: SignalTable, message: str, frame: Frame) -> None:
+    def fragile(self: SignalTable, message: str, page: int, frame: Frame) -> None:
         if message == "BAU_Faults" and frame.data[0]:
             raise KeyError(message)
-        take(self, message, frame)
+        take(self, message, page, frame)
 
     patch.setattr(SignalTable, "postpone", fragile)
 
