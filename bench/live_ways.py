@@ -33,6 +33,7 @@ from bms_can.socketcan import Outside, SocketCanPort
 STAMPS = 35  # SO_TIMESTAMPNS
 STAMPS_BEGIN_S = 0.02
 LOOK_S = 0.1  # the control thread's pause while nothing is news
+LOOKS_A_REPORT = 10
 SILENCE_S = 3.0  # a sender that is kept waiting by others is no silent bus
 Take = Callable[[Sequence[Frame]], object]
 Database = cantools.database.can.Database
@@ -218,17 +219,24 @@ class Notified(PythonCan):
 
 
 class Path(NamedTuple):
-    """What stands behind our receiver. `look`: what the control thread does to see the battery."""
+    """What stands behind our receiver.
+
+    Attributes:
+        take: takes frames.
+        look: what the control thread does to see the status.
+        report: what a report does to see all values.
+    """
 
     take: Take
     look: Callable[[], object]
+    report: Callable[[], object]
 
 
 class Ours:
     """The product's port and receiver, before what takes the frames."""
 
     def __init__(self, made: Callable[[], Path], wire: socket.socket) -> None:
-        self._take, self._look = made()
+        self._take, self._look, self._report = made()
         self._port = our_port(wire)
 
     def burst(self, awaited: int) -> int:
@@ -248,16 +256,18 @@ class Ours:
 
         receiver = Receiver(reopen, each, silence_s=SILENCE_S)
         receiver.run()
-        self._look()
+        self._report()
         return receiver.frames
 
     def paced(self, stop: threading.Event) -> int:
-        """See Reading. As the agent runs it: somebody looks ten times a second."""
+        """See Reading. As in the agent, which reports every few seconds: here every second."""
         receiver = Receiver(lambda: self._port, self._take, silence_s=SILENCE_S * 20)
         thread = threading.Thread(target=receiver.run)
         thread.start()
+        looks = 0
         while not stop.wait(LOOK_S):
-            self._look()
+            looks += 1
+            (self._look if looks % LOOKS_A_REPORT else self._report)()
         receiver.stop()
         thread.join()
         return receiver.frames
@@ -279,7 +289,7 @@ def our_port(wire: socket.socket) -> SocketCanPort:
 def driver() -> Path:
     """Return what the driver does with frames: check, keep, decode when looked at."""
     intake = Intake(*load_profile(PROFILE))
-    return Path(intake.take_many, intake.stated)
+    return Path(intake.take_many, intake.stated, intake.table.snapshot)
 
 
 def whole_path() -> Path:
@@ -290,7 +300,7 @@ def whole_path() -> Path:
     nobody = cast("Any", None)  # observer and executor belong to another thread
     record = FrameRing(60.0).take_many
     loop = ControlLoop(device, nobody, nobody, SystemClock(), lambda _: None, record)
-    return Path(loop.take_many, intake.stated)
+    return Path(loop.take_many, intake.stated, intake.table.snapshot)
 
 
 FILTERED, UNFILTERED = "ours, in the agent, kernel filter", "ours, in the agent, no filter"
