@@ -104,9 +104,9 @@ class Intake:
 
         It may if it says something else than the one before, see `Teller`, or if somebody counts
         frames (`SignalTable.watch`). It is decoded when somebody looks, if nothing can be wrong
-        with it any more: on a busy bus many frames of a message come between two looks. A page of
-        a multiplexed message that was decoded before is not decoded again. Counters and checksums
-        are looked at each time.
+        with it any more: on a busy bus many frames of a message come between two looks. Of a
+        multiplexed message the first frame of each page is decoded at once, as it may be no page.
+        Counters and checksums are looked at each time.
         """
         with self.table.lock:
             self._settle()

@@ -3,7 +3,7 @@
 Most of what changes on a bus changes nothing: a counter goes on, a voltage trembles, a current of
 40 A becomes one of 41 A. A payload is news if a bit differs that an alarm, a contactor, a condition
 or an answer is read from, or if a number has crossed a limit: a current its dead band, a
-temperature its alarm. All other numbers are looked at ten times a second anyway.
+temperature its alarm. All other numbers wait until somebody asks for them.
 """
 
 from collections.abc import Iterator
@@ -23,12 +23,13 @@ END = b"\1"  # behind a payload, so that zeros that are not there differ from ze
 
 
 class Teller:
-    """One message, and what its newest payload said; used by one thread at a time.
+    """One message, and what it said when it said anything new; used by one thread at a time.
 
     Args:
         profile, database: the battery.
         message: its name.
-        restless: bits that say nothing: counter and checksum, see `Integrity.restless`.
+        restless: bits of counter and checksum, see `Integrity.restless`: they say nothing, unless
+            a signal that does shares them.
     """
 
     def __init__(self, profile: Profile, database: Database, message: str, restless: int) -> None:
@@ -39,10 +40,12 @@ class Teller:
             {signal for signal in signals if signal.split(".", 1)[0] == message}
             for signals in (exact_signals(profile), graded_signals(profile))
         )
-        paged = described.is_multiplexed()  # the same bits are other signals on another page
-        self._graded = 0 if paged else _bits(database, graded)
-        self._exact = EVERY_BIT if paged else _bits(database, exact)
-        self._mask = (self._exact | self._graded) & ~restless
+        self._graded, self._exact = _bits(database, graded), _bits(database, exact)
+        self._mask = self._graded | self._exact
+        if described.is_multiplexed() and self._mask:  # on another page its bits are other signals
+            selecting = Codec(database, {message: ()}).shapes()[self._key].selecting
+            self._graded, self._exact = 0, EVERY_BIT
+            self._mask = ~restless | self._mask | selecting
         self._profile = replace(
             profile,
             alarms=tuple(rule for rule in profile.alarms if rule.signal in graded),
@@ -54,7 +57,7 @@ class Teller:
         self._word: int | None = None
 
     def is_news(self, data: bytes) -> bool:
-        """Tell whether a payload says something else than the newest one that was noted."""
+        """Tell whether a payload says something else than those that were noted last."""
         word = self._word
         if word is None:
             return True
@@ -67,7 +70,7 @@ class Teller:
         return self._graded_as(new, data) != self._graded_as(word, self._data)
 
     def note(self, data: bytes) -> bool:
-        """Take a payload as the newest one; tell whether it was news."""
+        """Take a payload that was accepted; tell whether it was news."""
         if not self.is_news(data):
             return False
         self._data, self._word = data, int.from_bytes(data + END, "little")

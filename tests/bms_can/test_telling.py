@@ -25,10 +25,11 @@ from tests.bms_can.build import Battery
 
 NOW_S = 1.0
 ELECTRICAL = "BAU_Electrical"
+PAGED = "BAU_CellVoltages"
 
 
 class Case(NamedTuple):
-    """One message of one battery, with alarms on each of its signals that has none."""
+    """One message of one battery, as it comes or with limits on some of its numbers."""
 
     profile: Profile
     database: Database
@@ -202,17 +203,56 @@ def test_a_refused_payload_is_no_answer_for_a_good_one(
     assert not teller.is_news(more)
 
 
+def with_alarm(loaded: tuple[Profile, Database], signal: str) -> tuple[Profile, Database]:
+    """Return our battery with nothing but an alarm on a signal."""
+    profile, database = loaded
+    rule = AlarmRule("low", signal, ActiveWhen(at_most=2.0), 2, "", "low")
+    return replace(profile, alarms=(rule,)), database
+
+
+def flipped(data: bytes, at: int, bits: int = 0xFF) -> bytes:
+    """Return a payload with some bits of one byte turned round."""
+    return bytes(byte ^ (bits if place == at else 0) for place, byte in enumerate(data))
+
+
 def test_a_counter_on_a_page_is_no_news(loaded: tuple[Profile, Database], battery: Battery) -> None:
     """Where pages share their bits each bit counts, but for those of counter and checksum."""
-    paged = "BAU_CellVoltages"
-    teller, data = Teller(*loaded, paged, 0xFF00), battery.frame(paged, 0.0, page=1).data
+    told = with_alarm(loaded, f"{PAGED}.cell_voltage_4")
+    teller, data = Teller(*told, PAGED, 0xFF << 56), battery.frame(PAGED, 0.0, page=1).data
     assert teller.note(data)
-    assert not teller.is_news(bytes([data[0], data[1] ^ 0xFF, *data[2:]]))
-    assert all(
-        teller.is_news(bytes(byte ^ (place == at) for place, byte in enumerate(data)))
-        for at in (0, 2, 7)
-    )
+    assert not teller.is_news(flipped(data, 7))
+    assert all(teller.is_news(flipped(data, at)) for at in range(7))
     assert teller.is_news(data + b"\0")
+
+
+def test_pages_on_which_nothing_rests_are_no_news(
+    loaded: tuple[Profile, Database], battery: Battery
+) -> None:
+    """A battery may be asked for just to be heard by a message that brings page after page."""
+    profile, database = loaded
+    required = replace(profile, required=(PAGED,))
+    assert PAGED in telling(required)
+    teller = Teller(required, database, PAGED, 0)
+    news = [teller.note(battery.frame(PAGED, 0.0, page=page).data) for page in (0, 1, 2, 0)]
+    assert news == [True, False, False, False]
+
+
+def test_a_signal_that_shares_bits_with_the_counter_counts(
+    loaded: tuple[Profile, Database], battery: Battery
+) -> None:
+    """A DBC may let them overlap, and a counter may be the page: no change of those is lost."""
+    data = battery.frame(PAGED, 0.0, page=1).data
+    for restless, signal, at in (
+        (0xFF, f"{PAGED}.cell_voltage_4", 0),  # the multiplexer counts
+        (0xFFFF << 8, f"{PAGED}.cell_voltage_4", 2),
+    ):
+        teller = Teller(*with_alarm(loaded, signal), PAGED, restless)
+        teller.note(data)
+        assert teller.is_news(flipped(data, at)), (restless, at)
+    data = battery.frame(ELECTRICAL, 0.0, total_current=400).data
+    teller = Teller(*loaded, ELECTRICAL, (1 << 64) - 1)
+    teller.note(data)
+    assert teller.is_news(battery.frame(ELECTRICAL, 0.0, total_current=-400).data)
 
 
 def found_in(thing: object) -> Iterator[str]:
