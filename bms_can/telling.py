@@ -34,7 +34,6 @@ class Teller:
 
     def __init__(self, profile: Profile, database: Database, message: str, restless: int) -> None:
         described = database.messages[message]
-        self.message = message
         self._key = described.frame_id, described.is_extended_frame
         exact, graded = (
             {signal for signal in signals if signal.split(".", 1)[0] == message}
