@@ -5,9 +5,10 @@ runs its own code on that socket: ours is the product's SocketCanPort, Receiver,
 Intake, the others use python-can's SocketcanBus and Notifier. In the guest (`make socketcan` prints
 it) the socket is a real one. Burst: all frames wait before the first is read. Paced: a second
 process spaces the frames evenly, as a bus does, and wake-ups are the cost; ours is looked at as in
-the agent, ten times a second at what a status rests on, once a second at all values. Figures are
-processor time of the receiver for each frame of the bus; a frame that was lost counts as not
-received.
+the agent, ten times a second at what a status rests on, once a second at all values. It checks and
+counts each frame and decodes the newest of a message when looked at; the others decode each frame.
+Figures are processor time of the receiver for each frame of the bus; a frame that was lost counts
+as not received.
 """
 
 import argparse

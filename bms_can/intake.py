@@ -23,7 +23,7 @@ from bms_can.table import SignalTable
 from bms_can.telling import Teller, telling
 
 MOST_WAITING = 512  # frames in blocks that nobody has looked at
-MOST_PAGES = 1024  # of a message that are known by heart
+MOST_KNOWN_PAGES = 1024  # of a message; a selector may be any number on pages without it
 MOST_UNKNOWN = 4096  # a babbling node with random identifiers must not fill the box's memory
 
 
@@ -126,7 +126,7 @@ class Intake:
             self.table.postpone(message, page, frame)
             return self._are_news(message, (frame.data,))
         strangers = self.unknown.get(frame[1:3])
-        if strangers is not None:
+        if strangers is not None and self._channel is None:
             self.frames += 1
             self.unknown[frame.can_id, frame.extended] = strangers + 1
             return False
@@ -136,7 +136,9 @@ class Intake:
         """Take the first frame of a page; another one will surely decode if this one did."""
         decoded = self.decoded
         news = self._take_unseen(frame)
-        if self.decoded > decoded and len(known.pages) < MOST_PAGES:
+        if self.decoded > decoded:
+            if len(known.pages) >= MOST_KNOWN_PAGES:
+                known.pages.clear()
             known.pages.add(page)
         return news
 
@@ -190,7 +192,7 @@ class Intake:
             known = self._known.get(key)
             if known is not None:
                 news |= self._take_run(key, known, block, places)
-            elif key in self.unknown:
+            elif key in self.unknown and self._channel is None:
                 self.frames += len(places)
                 self.unknown[key] += len(places)
             else:

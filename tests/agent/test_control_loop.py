@@ -30,12 +30,16 @@ def is_woken(rig: Rig, frame: Frame) -> bool:
 
 
 def test_what_wakes_it(rig: Rig) -> None:
-    """New bytes that a status rests on do; the same bytes, mere numbers and bad frames do not."""
+    """What a status rests on does; the same again, mere numbers and bad frames do not."""
     battery = Battery(*ess_bau())
     now_s = rig.clock.monotonic_s()
-    power = battery.frame("BAU_Electrical", now_s)
+    at_rest, power, more = (
+        battery.frame("BAU_Electrical", now_s, total_current=current) for current in (0, 80, 81)
+    )
+    assert not is_woken(rig, at_rest)
     assert is_woken(rig, power)
     assert not is_woken(rig, power)
+    assert not is_woken(rig, more)
     assert not is_woken(rig, battery.frame("BAU_Limits", now_s))
     assert not is_woken(rig, Frame(now_s, 0x123, extended=False, data=b"\x01"))
     broken = battery.frame("BAU_State", now_s)

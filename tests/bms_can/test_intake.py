@@ -346,6 +346,18 @@ def test_only_the_profile_s_channel(
     assert intake.unknown == {}
 
 
+@pytest.mark.parametrize("channels", [("can0", "can1"), ("can1", "can0")])
+def test_strangers_on_another_channel_are_not_counted(
+    loaded: tuple[Profile, Database], channels: tuple[str, str]
+) -> None:
+    """Nor those whose identifier is known from our own channel."""
+    rules, database = loaded
+    intake = Intake(replace(rules, channel="can0"), database)
+    for channel in channels:
+        intake.take(Frame(1.0, 0x10, extended=False, data=b"", channel=channel))
+    assert intake.unknown == {(0x10, False): 1}
+
+
 FRAMES = st.builds(
     Frame,
     st.floats(0, 100),
