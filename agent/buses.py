@@ -102,7 +102,8 @@ def _deaf_to_fd(device: Loaded) -> Iterator[str]:
     if can.fd or can.interface in VIRTUAL_INTERFACES:
         return
     forms, by_id = fd_forms(device.database), device.database.by_id
-    if used := [by_id[key].name for key in forms if key in _reads(device) | _sends(device)]:
+    needed = _reads(device) | (set() if device.config.read_only else _sends(device))
+    if used := [by_id[key].name for key in forms if key in needed]:
         names = ", ".join(sorted(used))
         yield f"device {device.config.uid}: {names} is CAN FD: [device.can] needs fd = true"
 

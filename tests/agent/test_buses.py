@@ -39,6 +39,13 @@ def test_a_can_fd_battery_needs_a_can_fd_bus(tmp_path: Path) -> None:
     assert forms_of([fd])[512, False] == Form(fd=True, switch=True)
 
 
+def test_who_only_listens_needs_no_bus_for_what_it_would_send(tmp_path: Path) -> None:
+    """The battery's own frames are classical here; its control frame is never sent."""
+    device = loaded("A", tiny.write(tmp_path, tiny.changed(), tiny.FD_DBC))
+    quiet = device._replace(config=replace(device.config, read_only=True))
+    assert device_mistakes([quiet]) == []
+
+
 def test_another_device_s_dbc_does_not_change_our_frames(tmp_path: Path) -> None:
     """A CAN FD frame breaks a bus of classical nodes: only who sends a frame says its form."""
     (tmp_path / "fd").mkdir()
