@@ -24,6 +24,7 @@ from bms_can.telling import Teller, telling
 
 MOST_WAITING = 512  # frames in blocks that nobody has looked at
 MOST_KNOWN_PAGES = 1024  # of a message; a selector may be any number on pages without it
+NO_PAGE = -1
 MOST_UNKNOWN = 4096  # a babbling node with random identifiers must not fill the box's memory
 
 
@@ -41,8 +42,16 @@ class Known(NamedTuple):
     pages: set[int]
 
     def page(self, data: bytes) -> int:
-        """Return what the multiplexers of a payload select."""
-        return int.from_bytes(data, "little") & self.shape.selecting
+        """Return the page of a payload, `NO_PAGE` unless it surely decodes."""
+        page = int.from_bytes(data, "little") & self.shape.selecting
+        return page if page in self.pages and len(data) == self.shape.length else NO_PAGE
+
+    def learn(self, data: bytes) -> None:
+        """Take note of a payload that decoded: others of its page will."""
+        if len(data) == self.shape.length:
+            if len(self.pages) >= MOST_KNOWN_PAGES:
+                self.pages.clear()
+            self.pages.add(int.from_bytes(data, "little") & self.shape.selecting)
 
 
 class Intake:
@@ -114,40 +123,30 @@ class Intake:
 
     def _take(self, frame: Frame) -> bool:
         known = self._known.get(frame[1:3])  # identifier, kind of identifier
-        if known is not None and len(frame.data) == known.shape.length:
+        if known is not None:
             page = known.page(frame.data)
-            if page not in known.pages:
-                return self._learn(known, page, frame)
-            message = known.shape.message
+            if page != NO_PAGE:
+                return self._take_known(known, page, frame)
+        elif self._channel is None and frame[1:3] in self.unknown:
             self.frames += 1
-            if known.checked and self._faults(message, (frame.data,)):
-                return False
-            self.decoded += 1
-            self.table.postpone(message, page, frame)
-            return self._are_news(message, (frame.data,))
-        strangers = self.unknown.get(frame[1:3])
-        if strangers is not None and self._channel is None:
-            self.frames += 1
-            self.unknown[frame.can_id, frame.extended] = strangers + 1
+            self.unknown[frame.can_id, frame.extended] += 1
             return False
-        return self._take_unseen(frame)
-
-    def _learn(self, known: Known, page: int, frame: Frame) -> bool:
-        """Take the first frame of a page; another one will surely decode if this one did."""
-        decoded = self.decoded
-        news = self._take_unseen(frame)
-        if self.decoded > decoded:
-            if len(known.pages) >= MOST_KNOWN_PAGES:
-                known.pages.clear()
-            known.pages.add(page)
-        return news
-
-    def _take_unseen(self, frame: Frame) -> bool:
         accepted = self.accept(frame)
         if accepted is None:
             return False
+        if known is not None:
+            known.learn(frame.data)
         self.table.update(*accepted, frame)
         return self._are_news(accepted[0], (frame.data,))
+
+    def _take_known(self, known: Known, page: int, frame: Frame) -> bool:
+        message = known.shape.message
+        self.frames += 1
+        if known.checked and self._faults(message, (frame.data,)):
+            return False
+        self.decoded += 1
+        self.table.postpone(message, page, frame)
+        return self._are_news(message, (frame.data,))
 
     def take_many(self, frames: Sequence[Frame]) -> bool:
         """Take frames in order: the same as `take` with each. Tell whether any was news."""
@@ -202,22 +201,23 @@ class Intake:
     def _take_run(self, key: Key, known: Known, block: Block, places: Sequence[int]) -> bool:
         """Take frames of a message; if they surely decode, all are checked, the newest kept."""
         payloads, times_s, newest = block.run(key, places)
-        message, length, selecting = known.shape
-        pages = [known.page(data) for data in payloads] if selecting else ()
-        if len(newest.data) != length or not known.pages.issuperset(pages):
+        paged = known.shape.selecting != 0
+        pages = [known.page(data) for data in payloads] if paged else [known.page(newest.data)]
+        if NO_PAGE in pages:
             return self.take_each(block.frame(key, place) for place in places)
+        message = known.shape.message
         self.frames += len(payloads)
-        if known.checked:
-            faults = self._faults(message, payloads)
-            if faults:
-                places = [at for number, at in enumerate(places) if number not in faults]
-                if not places:
-                    return False
-                payloads, times_s, newest = block.run(key, places)
-                pages = [known.page(data) for data in payloads] if selecting else ()
+        faults = self._faults(message, payloads) if known.checked else None
+        if faults:
+            good = [number for number in range(len(places)) if number not in faults]
+            if not good:
+                return False
+            places = [places[number] for number in good]
+            pages = [pages[number] for number in good] if paged else pages
+            payloads, times_s, newest = block.run(key, places)
         self.decoded += len(payloads)
         kept = {0: newest}
-        if selecting:
+        if paged:
             last = dict(zip(pages, places, strict=True))
             kept = {
                 page: block.frame(key, last[page]) for page in sorted(last, key=last.__getitem__)
