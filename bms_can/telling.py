@@ -6,7 +6,7 @@ or an answer is read from, or if a number has crossed a limit: a current its dea
 temperature its alarm. All other numbers wait until somebody asks for them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from bms_can.codec import Codec
@@ -39,7 +39,7 @@ class Teller:
             {signal for signal in signals if signal.split(".", 1)[0] == message}
             for signals in (exact_signals(profile), graded_signals(profile))
         )
-        self._graded, self._exact = _bits(database, graded), _bits(database, exact)
+        self._graded, self._exact = bits_of(database, graded), bits_of(database, exact)
         self._mask = self._graded | self._exact
         if described.is_multiplexed() and self._mask:  # on another page its bits are other signals
             selecting = Codec(database, {message: ()}).shapes()[self._key].selecting
@@ -127,7 +127,7 @@ def conditions(profile: Profile) -> Iterator[Condition]:
         yield from plan.confirmed.conditions
 
 
-def _bits(database: Database, signals: set[str]) -> int:
+def bits_of(database: Database, signals: Iterable[str]) -> int:
     """Return the bits of signals, as a mask of the payload read little-endian."""
     found = 0
     for signal in signals:

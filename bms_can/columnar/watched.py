@@ -18,9 +18,10 @@ from bms_can.columnar.seal import Seal
 from bms_can.database import Database
 from bms_can.frame import Frame
 from bms_can.intake import Intake
-from bms_can.layout import field_of, occupied, wire_length
+from bms_can.layout import wire_length
 from bms_can.profile import Profile
 from bms_can.status import meaning_of
+from bms_can.telling import bits_of
 from bms_can.timeline import awaited
 
 WORDS, LENGTHS = 8, 65  # 64 bytes as integers; 0..64 bytes
@@ -250,9 +251,6 @@ def _fitting(database: Database, name: str) -> NDArray[np.bool_]:
 
 def _mask(profile: Profile, database: Database, name: str) -> NDArray[np.uint64]:
     """Return the bits of the signals of a message that the status or an alarm rests on."""
-    bits = 0
-    for key in profile.status_signals():
-        if key.split(".", 1)[0] == name:
-            field = field_of(*database.signals[key])
-            bits |= 0 if field is None else occupied(field)
+    keys = [key for key in profile.status_signals() if key.split(".", 1)[0] == name]
+    bits = bits_of(database, keys)
     return np.frombuffer(bits.to_bytes(8 * WORDS, "little"), np.uint64)

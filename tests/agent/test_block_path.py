@@ -1,6 +1,5 @@
 """Frames taken as a block leave the agent as frames taken one by one would, whatever they are."""
 
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -11,9 +10,8 @@ from agent.clock import FakeClock
 from agent.control_loop import ControlLoop
 from agent.device import Device
 from agent.frame_ring import FrameRing
-from bms_can.block import Block, Sorter
+from bms_can.block import Block
 from bms_can.bus import Port
-from bms_can.can_frame import frame_bytes
 from bms_can.control import ControlPort
 from bms_can.errors import FrameRefused
 from bms_can.families import TranslatingIntake
@@ -23,7 +21,7 @@ from bms_can.intake import Intake
 from bms_can.signals import Signals
 from bms_can.telling import telling
 from tests.agent.rig import CLOSE, ess_bau
-from tests.bms_can.build import Battery
+from tests.bms_can.build import Battery, block_of
 
 PROFILE, DATABASE = ess_bau()
 CONTROL = PROFILE.commands[CLOSE].frames[0]
@@ -121,13 +119,6 @@ STEP = st.tuples(
     st.sampled_from(["run"] * 6 + ["send", "watch", "look", "glance"]),
     st.one_of(RUN, DULL_RUN, DULL_RUN),
 )
-
-
-def block_of(frames: Sequence[Frame]) -> Sequence[Frame]:
-    """Return frames as the reader does: as a block, if they can be one."""
-    packed = b"".join(map(frame_bytes, frames))
-    heads = Sorter().heads(packed)
-    return frames if heads is None else Block(packed, [f.at_s for f in frames], heads, "", None)
 
 
 class Pair:

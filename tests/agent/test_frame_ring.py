@@ -11,7 +11,7 @@ from agent import frame_ring
 from agent.frame_ring import CHUNK_BYTES, FrameRing, unpack
 from bms_can.block import Block
 from bms_can.frame import Frame
-from tests.agent.test_block_path import block_of
+from tests.bms_can.build import block_of
 
 PACKED_BYTES = 13  # time 8, identifier 4, length 1
 

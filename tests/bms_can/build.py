@@ -2,9 +2,11 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from bms_can.block import Block, Sorter
+from bms_can.can_frame import CLASSICAL_DATA, frame_bytes
 from bms_can.codec import Codec
 from bms_can.database import Database
 from bms_can.frame import Frame
@@ -215,3 +217,12 @@ def _value(value: object) -> str:
 
 def _text(value: str) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def block_of(frames: Sequence[Frame]) -> Sequence[Frame]:
+    """Return frames as the reader does: as a block, if they can be one."""
+    if any(len(frame.data) > CLASSICAL_DATA for frame in frames):
+        return frames
+    packed = b"".join(map(frame_bytes, frames))
+    heads, times_s = Sorter().heads(packed), [frame.at_s for frame in frames]
+    return frames if heads is None else Block(packed, times_s, heads, frames[0].channel, None)

@@ -1,7 +1,6 @@
 """Whatever the battery: what an intake saves itself is seen by nobody, and no news is lost."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 from random import Random
@@ -11,8 +10,7 @@ from hypothesis import Phase, event, given, settings
 from hypothesis import strategies as st
 
 from bms_can import intake, table, telling
-from bms_can.block import Block, Sorter
-from bms_can.can_frame import CLASSICAL_DATA, frame_bytes
+from bms_can.block import Block
 from bms_can.confirmation import is_met
 from bms_can.database import Database
 from bms_can.frame import Frame
@@ -24,6 +22,7 @@ from bms_can.signals import Signals
 from bms_can.status import derive_status
 from bms_can.table import Watch
 from tests.bms_can.any_battery import any_battery
+from tests.bms_can.build import block_of
 
 LIMITS = (  # small ones too, so that a short script reaches them
     (intake, "MOST_WAITING", (3, 20, 512)),
@@ -86,15 +85,6 @@ class Sender:
             if pages and field is not None and self.chance.random() < 0.7:
                 data = write(field, data, self.chance.choice(pages))
         return data
-
-
-def block_of(frames: Sequence[Frame]) -> Sequence[Frame]:
-    """Return frames as the reader does: as a block, if they can be one."""
-    if any(len(frame.data) > CLASSICAL_DATA for frame in frames):
-        return frames
-    packed = b"".join(map(frame_bytes, frames))
-    heads, times_s = Sorter().heads(packed), [frame.at_s for frame in frames]
-    return frames if heads is None else Block(packed, times_s, heads, frames[0].channel, None)
 
 
 def values(signals: Signals) -> dict[str, str]:

@@ -1,14 +1,12 @@
 """Pages of a multiplexed message that wait for a look leave what pages taken at once leave."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from bms_can.block import Block, Sorter
-from bms_can.can_frame import frame_bytes
+from bms_can.block import Block
 from bms_can.database import Database
 from bms_can.frame import Frame
 from bms_can.intake import Intake
@@ -16,6 +14,7 @@ from bms_can.integrity import Integrity
 from bms_can.profile import Profile
 from bms_can.profile_load import load_profile
 from bms_can.table import Watch
+from tests.bms_can.build import block_of
 from tests.bms_can.tiny import DBC, changed, write
 
 CELLS = 258
@@ -78,13 +77,6 @@ STEP = st.tuples(
         max_size=6,
     ),
 )
-
-
-def block_of(frames: Sequence[Frame]) -> Sequence[Frame]:
-    """Return frames as the reader does: as a block, if they can be one."""
-    packed = b"".join(map(frame_bytes, frames))
-    heads = Sorter().heads(packed)
-    return frames if heads is None else Block(packed, [f.at_s for f in frames], heads, "", None)
 
 
 @settings(max_examples=300)
